@@ -1,0 +1,14 @@
+//! Vertebra centroids on disk and in memory.
+
+pub mod lml;
+
+use crate::anatomy::Level;
+
+/// The centre of a vertebral body.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Centroid {
+    /// Which vertebra.
+    pub level: Level,
+    /// Millimetres from the first voxel along the axes of the volume it belongs to.
+    pub mm: [f64; 3],
+}

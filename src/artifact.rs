@@ -1,0 +1,75 @@
+//! Files that appear whole under their final name or not at all.
+
+use std::fs;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+/// Ending of a file that is still being written; readers of a folder pass it over.
+const UNFINISHED: &str = ".part";
+
+/// Writes a file through `fill` into a temporary beside it and renames it when complete.
+///
+/// Folders on the way are created. When `fill` fails or the process is killed, whatever stood
+/// under `path` before still stands there.
+pub fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    let attempt = || -> Result<()> {
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        fs::create_dir_all(folder)
+            .with_context(|| format!("the folder {} cannot be created", folder.display()))?;
+        let mut unfinished = tempfile::Builder::new().prefix(".").suffix(UNFINISHED).tempfile_in(folder)?;
+        let mut buffer = BufWriter::new(unfinished.as_file_mut());
+        fill(&mut buffer)?;
+        buffer.flush()?;
+        drop(buffer);
+        #[cfg(unix)]
+        {
+            // A temporary is private to its owner; a result is as readable as any new file.
+            use std::os::unix::fs::PermissionsExt;
+            unfinished.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+        }
+        unfinished.persist(path)?;
+        Ok(())
+    };
+    attempt().with_context(|| format!("{} could not be written", path.display()))
+}
+
+/// Writes `value` as indented JSON, whole or not at all.
+pub fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
+    write(path, |file| {
+        serde_json::to_writer_pretty(&mut *file, value)?;
+        file.write_all(b"\n")?;
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("result.txt");
+        write(&path, |file| Ok(file.write_all(b"old")?)).unwrap();
+        let failed = write(&path, |file| {
+            file.write_all(b"half of the n")?;
+            anyhow::bail!("interrupted")
+        });
+        assert!(format!("{:#}", failed.unwrap_err()).contains("result.txt could not be written: interrupted"));
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn missing_folders_are_created() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b/c.txt");
+        write(&path, |file| Ok(file.write_all(b"x")?)).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"x");
+    }
+}

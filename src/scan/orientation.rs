@@ -1,0 +1,157 @@
+//! Bringing a stored volume to the data set's orientation by swapping and flipping axes.
+
+use anyhow::{Result, bail};
+
+use super::{Geometry, Volume};
+
+/// Signs of the RAS world axes when walking along L, P and S.
+const LPS: [f64; 3] = [-1.0, -1.0, 1.0];
+
+/// Which stored axis becomes each axis of the oriented volume, and which of them are reversed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Orientation {
+    /// `axes[i]` is the stored axis that becomes axis i.
+    pub axes: [usize; 3],
+    /// Whether axis i runs against its stored axis.
+    pub flipped: [bool; 3],
+}
+
+impl Orientation {
+    /// Leaves a volume as it is stored.
+    pub const IDENTITY: Orientation = Orientation { axes: [0, 1, 2], flipped: [false; 3] };
+
+    /// The permutation and flips that bring `stored` closest to LPS (x right→left, y
+    /// anterior→posterior, z inferior→superior). Oblique volumes go to their nearest axes.
+    pub fn to_lps(stored: &Geometry) -> Result<Orientation> {
+        const PERMUTATIONS: [[usize; 3]; 6] =
+            [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+        let Some(directions) = stored.directions() else {
+            bail!(
+                "the header's orientation has an axis without a direction; repair the sform or qform, \
+                 or pass --no-reorient if the volume is stored right→left, anterior→posterior, \
+                 inferior→superior"
+            );
+        };
+        let alignment = |axes: &[usize; 3]| -> f64 {
+            axes.iter().enumerate().map(|(world, &axis)| directions[axis][world].abs()).sum()
+        };
+        // Ties keep the earlier permutation, so an exact 45° turn is stable.
+        let mut axes = PERMUTATIONS[0];
+        for candidate in PERMUTATIONS {
+            if alignment(&candidate) > alignment(&axes) + 1e-9 {
+                axes = candidate;
+            }
+        }
+        let flipped = std::array::from_fn(|world| directions[axes[world]][world] * LPS[world] < 0.0);
+        Ok(Orientation { axes, flipped })
+    }
+
+    /// The volume in this orientation, its geometry with it.
+    pub fn apply(&self, stored: Volume) -> Volume {
+        if *self == Self::IDENTITY {
+            return stored;
+        }
+        let geometry = self.geometry(&stored.geometry);
+        let mut voxels = stored.voxels.permuted_axes(self.axes);
+        for (axis, &flipped) in self.flipped.iter().enumerate() {
+            if flipped {
+                voxels.invert_axis(ndarray::Axis(axis));
+            }
+        }
+        Volume { voxels: voxels.as_standard_layout().into_owned(), geometry, warnings: stored.warnings }
+    }
+
+    fn geometry(&self, stored: &Geometry) -> Geometry {
+        let mut first = [0.0; 3];
+        for (axis, &from) in self.axes.iter().enumerate() {
+            if self.flipped[axis] {
+                first[from] = stored.shape[from] as f64 - 1.0;
+            }
+        }
+        let origin = stored.world(first);
+        let affine = std::array::from_fn(|row| {
+            let column = |axis: usize| {
+                let step = stored.affine[row][self.axes[axis]];
+                if self.flipped[axis] { -step } else { step }
+            };
+            [column(0), column(1), column(2), origin[row]]
+        });
+        Geometry {
+            shape: self.axes.map(|axis| stored.shape[axis]),
+            spacing: self.axes.map(|axis| stored.spacing[axis]),
+            affine,
+        }
+    }
+
+    /// Millimetres from the first stored voxel along the stored axes → along the oriented axes.
+    pub fn from_stored(&self, mm: [f64; 3], stored: &Geometry) -> [f64; 3] {
+        let extent = stored.extent();
+        std::array::from_fn(|axis| {
+            let from = self.axes[axis];
+            if self.flipped[axis] { extent[from] - mm[from] } else { mm[from] }
+        })
+    }
+
+    /// The inverse of [`Orientation::from_stored`].
+    pub fn to_stored(&self, mm: [f64; 3], stored: &Geometry) -> [f64; 3] {
+        let extent = stored.extent();
+        let mut result = [0.0; 3];
+        for (axis, &from) in self.axes.iter().enumerate() {
+            result[from] = if self.flipped[axis] { extent[from] - mm[axis] } else { mm[axis] };
+        }
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array3;
+
+    fn volume(affine: [[f64; 4]; 3], spacing: [f64; 3]) -> Volume {
+        let voxels = Array3::from_shape_fn((2, 3, 4), |(x, y, z)| (x * 100 + y * 10 + z) as f32);
+        Volume { voxels, geometry: Geometry { shape: [2, 3, 4], spacing, affine }, warnings: vec![] }
+    }
+
+    #[test]
+    fn lps_stays_as_it_is() {
+        let lps = volume(
+            [[-1.0, 0.0, 0.0, 0.0], [0.0, -2.0, 0.0, 0.0], [0.0, 0.0, 3.0, 0.0]],
+            [1.0, 2.0, 3.0],
+        );
+        assert_eq!(Orientation::to_lps(&lps.geometry).unwrap(), Orientation::IDENTITY);
+    }
+
+    #[test]
+    fn a_swapped_and_flipped_volume_keeps_every_voxel_at_its_place_in_the_world() {
+        // Stored axes: superior→inferior, left→right, anterior→posterior, slightly oblique.
+        let stored = volume(
+            [[0.1, 2.0, 0.0, 5.0], [0.0, 0.1, -3.0, 6.0], [-1.0, 0.0, 0.0, 7.0]],
+            [1.0, 2.0, 3.0],
+        );
+        let orientation = Orientation::to_lps(&stored.geometry).unwrap();
+        assert_eq!(orientation, Orientation { axes: [1, 2, 0], flipped: [true, false, true] });
+        let oriented = orientation.apply(stored.clone());
+        assert_eq!(oriented.geometry.spacing, [2.0, 3.0, 1.0]);
+        assert_eq!(oriented.voxels.shape(), [3, 4, 2]);
+        for ((i, j, k), &value) in stored.voxels.indexed_iter() {
+            let mm = [i as f64, j as f64 * 2.0, k as f64 * 3.0];
+            let there = orientation.from_stored(mm, &stored.geometry);
+            let index = oriented.geometry.index(there);
+            assert_eq!(oriented.voxels[index.map(|part| part.round() as usize)], value);
+            assert_eq!(orientation.to_stored(there, &stored.geometry), mm);
+            let (before, after) =
+                (stored.geometry.world([i as f64, j as f64, k as f64]), oriented.geometry.world(index));
+            for row in 0..3 {
+                assert!((before[row] - after[row]).abs() < 1e-9);
+            }
+        }
+    }
+
+    #[test]
+    fn an_axis_without_direction_is_refused_with_the_remedy() {
+        let stored = volume([[0.0; 4]; 3], [1.0; 3]);
+        let error = Orientation::to_lps(&stored.geometry).unwrap_err().to_string();
+        assert!(error.contains("--no-reorient"), "{error}");
+    }
+}

@@ -10,5 +10,7 @@
 pub mod anatomy;
 pub mod annotation;
 pub mod artifact;
+pub mod kernels;
+pub mod network;
 pub mod sampling;
 pub mod scan;

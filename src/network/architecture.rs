@@ -1,0 +1,134 @@
+//! What the two networks look like, independent of weights and backends.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Poolings on the way down, and upsamplings on the way up.
+pub const DEPTH: usize = 4;
+
+/// What a network is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Where vertebral bodies are: 3-D patches → background or vertebra.
+    Detection,
+    /// Which level a voxel belongs to: slabs of sagittal slices → a regressed label value.
+    Identification,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Kind::Detection => "detection",
+            Kind::Identification => "identification",
+        })
+    }
+}
+
+/// A U-Net of the original's design at any width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Architecture {
+    /// What the network is for.
+    pub kind: Kind,
+    /// Channels of the first level; each level down has twice as many.
+    pub filters: usize,
+}
+
+/// One convolution with what follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayerShape {
+    /// Input channels.
+    pub inputs: usize,
+    /// Output channels.
+    pub outputs: usize,
+    /// Kernel entries along x, y, z; 1 along x in the planar network.
+    pub kernel: [usize; 3],
+    /// Whether batch normalisation follows.
+    pub normalised: bool,
+    /// Whether a ReLU follows.
+    pub rectified: bool,
+}
+
+impl Architecture {
+    /// Channels of the input: one for patches, the slices of a slab for planes.
+    pub fn inputs(&self) -> usize {
+        match self.kind {
+            Kind::Detection => 1,
+            Kind::Identification => 8,
+        }
+    }
+
+    /// Pooling and upsampling factors along x, y, z.
+    pub fn pooling(&self) -> [usize; 3] {
+        match self.kind {
+            Kind::Detection => [2, 2, 2],
+            Kind::Identification => [1, 2, 2],
+        }
+    }
+
+    /// Every extent along an axis must be a multiple of this.
+    pub fn granularity(&self) -> [usize; 3] {
+        self.pooling().map(|factor| factor.pow(DEPTH as u32))
+    }
+
+    /// All convolutions in the order in which they are computed: two for each level down, two on
+    /// the floor, two for each level up, the output.
+    pub fn layers(&self) -> Vec<LayerShape> {
+        let planar = self.kind == Kind::Identification;
+        let kernel = if planar { [1, 3, 3] } else { [3, 3, 3] };
+        let floor = if planar { [1, 5, 20] } else { kernel };
+        let width = |level: usize| self.filters << level;
+        let mut layers = Vec::new();
+        let mut pair = |inputs: usize, outputs: usize, kernel: [usize; 3], rectified: bool| {
+            layers.push(LayerShape { inputs, outputs, kernel, normalised: true, rectified });
+            layers.push(LayerShape { inputs: outputs, outputs, kernel, normalised: true, rectified: true });
+        };
+        for level in 0..DEPTH {
+            let inputs = if level == 0 { self.inputs() } else { width(level - 1) };
+            // The original's identification network lacks this one activation (SPEC §6).
+            let rectified = !(planar && level == DEPTH - 1);
+            pair(inputs, width(level), kernel, rectified);
+        }
+        pair(width(DEPTH - 1), width(DEPTH), floor, true);
+        for level in (0..DEPTH).rev() {
+            pair(width(level) + width(level + 1), width(level), kernel, true);
+        }
+        layers.push(match self.kind {
+            Kind::Detection => {
+                LayerShape { inputs: width(0), outputs: 2, kernel, normalised: false, rectified: false }
+            }
+            Kind::Identification => LayerShape {
+                inputs: width(0),
+                outputs: 1,
+                kernel: [1, 1, 1],
+                normalised: false,
+                rectified: true,
+            },
+        });
+        layers
+    }
+
+    /// Number of weights, Keras's count: batch normalisation's running statistics included.
+    pub fn parameters(&self) -> usize {
+        self.layers()
+            .iter()
+            .map(|layer| {
+                let kernel = layer.inputs * layer.outputs * layer.kernel.iter().product::<usize>();
+                kernel + layer.outputs * if layer.normalised { 5 } else { 1 }
+            })
+            .sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_published_networks_have_as_many_parameters_as_in_keras() {
+        let parameters = |kind, filters| Architecture { kind, filters }.parameters();
+        assert_eq!(parameters(Kind::Detection, 16), 5_890_770);
+        assert_eq!(parameters(Kind::Identification, 32), 43_642_529);
+    }
+}

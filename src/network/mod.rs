@@ -1,0 +1,12 @@
+//! The two U-Nets, their weights and the files these live in (SPEC §6, §10).
+
+mod architecture;
+mod blocks;
+mod predictor;
+mod unet;
+pub mod weights;
+
+pub use architecture::{Architecture, Kind};
+pub use predictor::{BurnPredictor, Predictor};
+pub use unet::Unet;
+pub use weights::Weights;

@@ -1,0 +1,54 @@
+//! A trained network behind one plain interface, whatever computes it.
+
+use anyhow::{Result, anyhow};
+use burn::tensor::{Tensor, TensorData};
+use ndarray::Array5;
+
+use super::architecture::Architecture;
+use super::unet::{Unet, activate};
+use super::weights::Weights;
+use crate::kernels::ConvBackend;
+
+/// A network ready to be applied.
+pub trait Predictor {
+    /// What the network looks like.
+    fn architecture(&self) -> Architecture;
+
+    /// `[n, inputs, x, y, z]` → probabilities `[n, 2, x, y, z]` (detection) or label values
+    /// `[n, 1, x, y, z]` (identification). Extents are multiples of the granularity.
+    fn predict(&self, input: Array5<f32>) -> Result<Array5<f32>>;
+}
+
+/// A network computed by burn.
+pub struct BurnPredictor<B: ConvBackend> {
+    network: Unet<B>,
+    architecture: Architecture,
+    device: B::Device,
+}
+
+impl<B: ConvBackend> BurnPredictor<B> {
+    /// Brings the weights to `device`.
+    pub fn new(weights: &Weights, device: B::Device) -> Self {
+        BurnPredictor { network: Unet::new(weights, &device), architecture: weights.architecture, device }
+    }
+}
+
+impl<B: ConvBackend> Predictor for BurnPredictor<B> {
+    fn architecture(&self) -> Architecture {
+        self.architecture
+    }
+
+    fn predict(&self, input: Array5<f32>) -> Result<Array5<f32>> {
+        let [n, c, x, y, z]: [usize; 5] = input.dim().into();
+        let input = input.as_standard_layout().into_owned().into_raw_vec_and_offset().0;
+        let input = Tensor::<B, 5>::from_data(TensorData::new(input, [n, c, x, y, z]), &self.device);
+        let output = activate(self.architecture.kind, self.network.forward(input));
+        let outputs = output.dims()[1];
+        let values = output
+            .into_data()
+            .convert::<f32>()
+            .into_vec()
+            .map_err(|error| anyhow!("the network's output could not be read back: {error:?}"))?;
+        Ok(Array5::from_shape_vec((n, outputs, x, y, z), values)?)
+    }
+}

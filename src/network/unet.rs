@@ -1,0 +1,63 @@
+//! The U-Net both stages share (SPEC §6).
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+
+use super::architecture::{Architecture, DEPTH, Kind};
+use super::blocks::{Layer, pool, upsample};
+use super::weights::Weights;
+use crate::kernels::ConvBackend;
+
+/// A U-Net on a backend. The planar network is a volume of depth 1 with slices as channels.
+#[derive(Module, Debug)]
+pub struct Unet<B: Backend> {
+    layers: Vec<Layer<B>>,
+    pooling: [usize; 3],
+}
+
+impl<B: Backend> Unet<B> {
+    /// The network with the given weights on `device`.
+    pub fn new(weights: &Weights, device: &B::Device) -> Self {
+        let layers = weights.architecture.layers();
+        Unet {
+            layers: layers.iter().zip(&weights.layers).map(|(s, w)| Layer::new(s, w, device)).collect(),
+            pooling: weights.architecture.pooling(),
+        }
+    }
+
+    /// The network's weights as plain numbers.
+    pub fn weights(&self, architecture: Architecture) -> Weights {
+        Weights { architecture, layers: self.layers.iter().map(Layer::weights).collect() }
+    }
+}
+
+impl<B: ConvBackend> Unet<B> {
+    /// `[n, inputs, x, y, z]` → `[n, outputs, x, y, z]`: the logits of background and vertebra, or
+    /// the regressed label value.
+    pub fn forward(&self, x: Tensor<B, 5>) -> Tensor<B, 5> {
+        let mut layers = self.layers.iter();
+        let mut pair = |x: Tensor<B, 5>| layers.by_ref().take(2).fold(x, |x, layer| layer.forward(x));
+        let mut x = x;
+        let mut skips = Vec::with_capacity(DEPTH);
+        for _ in 0..DEPTH {
+            x = pair(x);
+            skips.push(x.clone());
+            x = pool(x, self.pooling);
+        }
+        x = pair(x);
+        while let Some(skip) = skips.pop() {
+            x = pair(Tensor::cat(vec![skip, upsample(x, self.pooling)], 1));
+        }
+        layers.fold(x, |x, layer| layer.forward(x))
+    }
+}
+
+/// What leaves a network: probabilities `[n, 2, x, y, z]` of background and vertebra, or label
+/// values `[n, 1, x, y, z]`.
+pub fn activate<B: Backend>(kind: Kind, output: Tensor<B, 5>) -> Tensor<B, 5> {
+    match kind {
+        Kind::Detection => burn::tensor::activation::softmax(output, 1),
+        Kind::Identification => output,
+    }
+}

@@ -1,0 +1,191 @@
+//! A network's weights as plain numbers, and the files they live in (SPEC §10).
+
+mod keras;
+mod safetensors;
+
+use std::path::Path;
+
+use anyhow::{Result, bail, ensure};
+
+use super::architecture::{Architecture, Kind};
+use crate::sampling::random::Legacy;
+
+/// Batch normalisation of one layer, one number a channel each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Norm {
+    /// Scale.
+    pub gamma: Vec<f32>,
+    /// Offset.
+    pub beta: Vec<f32>,
+    /// Running mean.
+    pub mean: Vec<f32>,
+    /// Running variance.
+    pub variance: Vec<f32>,
+}
+
+/// One convolution with its normalisation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerWeights {
+    /// `[out, in, x, y, z]`, last axis contiguous.
+    pub kernel: Vec<f32>,
+    /// One number an output channel.
+    pub bias: Vec<f32>,
+    /// Absent on the output layer.
+    pub norm: Option<Norm>,
+}
+
+/// All weights of a network, layers in the order of [`Architecture::layers`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weights {
+    /// What the network looks like.
+    pub architecture: Architecture,
+    /// One entry a convolution.
+    pub layers: Vec<LayerWeights>,
+}
+
+impl Weights {
+    /// Fresh weights: Glorot-uniform kernels, zero biases, identity normalisation (SPEC §6).
+    pub fn initial(architecture: Architecture, seed: u32) -> Weights {
+        let mut random = Legacy::seeded(seed);
+        let layers = architecture
+            .layers()
+            .iter()
+            .map(|shape| {
+                let taps: usize = shape.kernel.iter().product();
+                let limit = (6.0 / (taps * (shape.inputs + shape.outputs)) as f64).sqrt();
+                let count = taps * shape.inputs * shape.outputs;
+                let vector = |value: f32| vec![value; shape.outputs];
+                LayerWeights {
+                    kernel: (0..count).map(|_| ((2.0 * random.uniform() - 1.0) * limit) as f32).collect(),
+                    bias: vector(0.0),
+                    norm: shape.normalised.then(|| Norm {
+                        gamma: vector(1.0),
+                        beta: vector(0.0),
+                        mean: vector(0.0),
+                        variance: vector(1.0),
+                    }),
+                }
+            })
+            .collect();
+        Weights { architecture, layers }
+    }
+
+    /// Reads a model; the ending of `path` chooses the format. Errors name the file.
+    pub fn read(path: &Path, kind: Kind) -> Result<Weights> {
+        ensure!(
+            path.is_file(),
+            "the {kind} model {} is missing; train one with 'vertebrae train-{kind}'",
+            path.display()
+        );
+        let weights = match Format::of(path)? {
+            Format::Safetensors => safetensors::read(path)?.0,
+            Format::Keras => keras::read(path, kind)?,
+        };
+        let found = weights.architecture.kind;
+        ensure!(found == kind, "{} is a model for {found}; a model for {kind} is needed", path.display());
+        Ok(weights)
+    }
+
+    /// Writes a model; the ending of `path` chooses the format. It appears whole or not at all.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        match Format::of(path)? {
+            Format::Safetensors => safetensors::write(path, self, &Default::default(), &[]),
+            Format::Keras => keras::write(path, self),
+        }
+    }
+
+    /// Refuses weights of the wrong number or with NaN or infinite values.
+    fn check(&self) -> Result<()> {
+        let shapes = self.architecture.layers();
+        ensure!(self.layers.len() == shapes.len(), "{} layers are there, not {}", self.layers.len(), shapes.len());
+        for (index, (shape, layer)) in shapes.iter().zip(&self.layers).enumerate() {
+            let taps: usize = shape.kernel.iter().product();
+            let mut vectors = vec![(&layer.kernel, taps * shape.inputs * shape.outputs), (&layer.bias, shape.outputs)];
+            if let Some(norm) = &layer.norm {
+                vectors.extend([&norm.gamma, &norm.beta, &norm.mean, &norm.variance].map(|v| (v, shape.outputs)));
+            }
+            for (values, count) in vectors {
+                ensure!(values.len() == count, "layer {} holds {} weights, not {count}", index + 1, values.len());
+                ensure!(values.iter().all(|value| value.is_finite()), "layer {} holds NaN or infinity", index + 1);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How a model is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// `.safetensors`: ours, with the architecture in the metadata.
+    Safetensors,
+    /// `.h5`: Keras.
+    Keras,
+}
+
+impl Format {
+    /// The format that the ending of `path` names.
+    pub fn of(path: &Path) -> Result<Format> {
+        match path.extension().and_then(|ending| ending.to_str()) {
+            Some("safetensors") => Ok(Format::Safetensors),
+            Some("h5" | "hdf5" | "keras") => Ok(Format::Keras),
+            _ => bail!("{} is no model's name; end it in .safetensors or .h5", path.display()),
+        }
+    }
+}
+
+pub use self::safetensors::{read as read_safetensors, write as write_safetensors};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn initial_kernels_are_glorot_uniform() {
+        let weights = Weights::initial(Architecture { kind: Kind::Detection, filters: 4 }, 1);
+        let kernel = &weights.layers[1].kernel;
+        let limit = (6.0f32 / (27.0 * 8.0)).sqrt();
+        assert!(kernel.iter().all(|value| value.abs() <= limit));
+        assert!(kernel.iter().any(|value| value.abs() > 0.9 * limit));
+    }
+
+    #[test]
+    fn both_formats_keep_every_weight() {
+        let folder = tempfile::tempdir().unwrap();
+        for kind in [Kind::Detection, Kind::Identification] {
+            let weights = Weights::initial(Architecture { kind, filters: 2 }, 7);
+            for name in ["model.safetensors", "model.h5"] {
+                let path = folder.path().join(name);
+                weights.write(&path).unwrap();
+                assert_eq!(Weights::read(&path, kind).unwrap(), weights);
+            }
+        }
+    }
+
+    #[test]
+    fn a_model_of_the_other_kind_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let weights = Weights::initial(Architecture { kind: Kind::Detection, filters: 2 }, 7);
+        for name in ["model.safetensors", "model.h5"] {
+            let path = folder.path().join(name);
+            weights.write(&path).unwrap();
+            let error = format!("{:#}", Weights::read(&path, Kind::Identification).unwrap_err());
+            assert!(error.contains("model for identification is needed"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_model_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let weights = Weights::initial(Architecture { kind: Kind::Detection, filters: 2 }, 7);
+        for name in ["model.safetensors", "model.h5"] {
+            let path = folder.path().join(name);
+            weights.write(&path).unwrap();
+            let bytes = std::fs::read(&path).unwrap();
+            for length in [0, 5, 100, bytes.len() / 2] {
+                std::fs::write(&path, &bytes[..length]).unwrap();
+                let error = format!("{:#}", Weights::read(&path, Kind::Detection).unwrap_err());
+                assert!(error.contains(name), "{error}");
+            }
+        }
+    }
+}

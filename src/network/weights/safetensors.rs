@@ -1,0 +1,120 @@
+//! `.safetensors` models: our own format, with the architecture in the metadata.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+
+use super::{LayerWeights, Norm, Weights};
+
+/// Metadata key that holds the architecture as JSON.
+const ARCHITECTURE: &str = "architecture";
+
+/// Further numbers stored beside the weights: name → values.
+pub type Extra = (String, Vec<f32>);
+
+/// Name of the first tensor of each layer; the rest follow from it.
+fn name(index: usize, part: &str) -> String {
+    format!("layer{index:02}.{part}")
+}
+
+/// Writes the weights with further metadata and tensors beside them (a checkpoint's state).
+pub fn write(
+    path: &Path,
+    weights: &Weights,
+    metadata: &BTreeMap<String, String>,
+    extra: &[Extra],
+) -> Result<()> {
+    let mut metadata: HashMap<String, String> = metadata.clone().into_iter().collect();
+    metadata.insert(ARCHITECTURE.to_owned(), serde_json::to_string(&weights.architecture)?);
+    metadata.insert("format".to_owned(), format!("vertebrae {}", env!("CARGO_PKG_VERSION")));
+    let mut tensors: Vec<(String, Vec<usize>, &[f32])> = Vec::new();
+    for (index, (shape, layer)) in weights.architecture.layers().iter().zip(&weights.layers).enumerate() {
+        let [x, y, z] = shape.kernel;
+        tensors.push((name(index, "kernel"), vec![shape.outputs, shape.inputs, x, y, z], &layer.kernel));
+        let mut vector = |part, values| tensors.push((name(index, part), vec![shape.outputs], values));
+        vector("bias", &layer.bias);
+        if let Some(norm) = &layer.norm {
+            vector("gamma", &norm.gamma);
+            vector("beta", &norm.beta);
+            vector("mean", &norm.mean);
+            vector("variance", &norm.variance);
+        }
+    }
+    for (name, values) in extra {
+        tensors.push((name.clone(), vec![values.len()], values));
+    }
+    let bytes: Vec<Vec<u8>> =
+        tensors.iter().map(|(_, _, values)| values.iter().flat_map(|v| v.to_le_bytes()).collect()).collect();
+    let views = tensors
+        .iter()
+        .zip(&bytes)
+        .map(|((name, shape, _), bytes)| Ok((name.clone(), TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
+        .collect::<Result<Vec<_>>>()?;
+    let file = serialize(views, Some(metadata))?;
+    crate::artifact::write(path, |out| Ok(out.write_all(&file)?))
+}
+
+/// Reads weights and whatever metadata and tensors stand beside them. Half-precision files are
+/// widened.
+pub fn read(path: &Path) -> Result<(Weights, BTreeMap<String, String>, Vec<Extra>)> {
+    let bytes = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    parse(&bytes).with_context(|| format!("{} is no usable model of vertebrae", path.display()))
+}
+
+fn parse(bytes: &[u8]) -> Result<(Weights, BTreeMap<String, String>, Vec<Extra>)> {
+    let (_, header) = SafeTensors::read_metadata(bytes)?;
+    let metadata: BTreeMap<String, String> =
+        header.metadata().clone().unwrap_or_default().into_iter().collect();
+    let architecture = metadata
+        .get(ARCHITECTURE)
+        .context("its metadata does not say which network it is; it was not written by vertebrae")?;
+    let architecture: super::Architecture = serde_json::from_str(architecture)?;
+    ensure!((1..=1024).contains(&architecture.filters), "it claims {} filters", architecture.filters);
+    let tensors = SafeTensors::deserialize(bytes)?;
+    let mut known = Vec::new();
+    let mut layers = Vec::new();
+    for (index, shape) in architecture.layers().iter().enumerate() {
+        let mut part = |part: &str| -> Result<Vec<f32>> {
+            let name = name(index, part);
+            let values = numbers(&tensors.tensor(&name)?)?;
+            known.push(name);
+            Ok(values)
+        };
+        layers.push(LayerWeights {
+            kernel: part("kernel")?,
+            bias: part("bias")?,
+            norm: match shape.normalised {
+                true => Some(Norm {
+                    gamma: part("gamma")?,
+                    beta: part("beta")?,
+                    mean: part("mean")?,
+                    variance: part("variance")?,
+                }),
+                false => None,
+            },
+        });
+    }
+    let weights = Weights { architecture, layers };
+    weights.check()?;
+    let extra = tensors
+        .tensors()
+        .into_iter()
+        .filter(|(name, _)| !known.contains(name))
+        .map(|(name, view)| Ok((name, numbers(&view)?)))
+        .collect::<Result<Vec<Extra>>>()?;
+    Ok((weights, metadata, extra))
+}
+
+fn numbers(view: &TensorView) -> Result<Vec<f32>> {
+    let bytes = view.data();
+    match view.dtype() {
+        Dtype::F32 => Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()),
+        Dtype::F16 => {
+            Ok(bytes.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect())
+        }
+        other => anyhow::bail!("it stores weights as {other:?}; float32 and float16 are read"),
+    }
+}

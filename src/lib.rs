@@ -10,7 +10,12 @@
 pub mod anatomy;
 pub mod annotation;
 pub mod artifact;
+pub mod decoding;
+pub mod evaluation;
+pub mod inference;
 pub mod kernels;
 pub mod network;
+pub mod progress;
+pub mod report;
 pub mod sampling;
 pub mod scan;

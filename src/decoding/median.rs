@@ -1,0 +1,122 @@
+//! The original's reduction: the median position of all voxels of a label (SPEC §8.3).
+
+use ndarray::Array3;
+
+use crate::anatomy::Level;
+
+/// A vertebra found in a scan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Vertebra {
+    /// Which one.
+    pub level: Level,
+    /// Centre in mm from the first voxel of the analysed volume.
+    pub mm: [f64; 3],
+    /// Voxels that carry its label.
+    pub voxels: usize,
+}
+
+/// How many voxels a label needs to count as a vertebra.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Thresholds {
+    /// Share of the cube of the level's diameter.
+    pub diameter_share: f64,
+    /// At least this many mm³ (voxels at 1 mm).
+    pub least: f64,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Thresholds { diameter_share: 0.4, least: 3000.0 }
+    }
+}
+
+impl Thresholds {
+    /// Whether so many voxels of `spacing` mm are enough.
+    fn keep(&self, level: Level, voxels: usize, spacing: f64) -> bool {
+        let volume = voxels as f64 * spacing.powi(3);
+        volume > (self.diameter_share * level.diameter().powi(3)).max(self.least)
+    }
+}
+
+/// The kept levels from the head down: the median per axis of their voxels, to 0.01 mm.
+///
+/// `levels` holds label values on a grid of `spacing` mm.
+pub fn by_median(levels: &Array3<u8>, spacing: f64, thresholds: &Thresholds) -> Vec<Vertebra> {
+    // Per label and axis: how many voxels lie at each index. A median needs no more.
+    let shape = levels.shape();
+    let longest = shape.iter().copied().max().unwrap_or(0);
+    let mut counts = vec![[vec![0usize; longest], vec![0; longest], vec![0; longest]]; Level::MAX_VALUE as usize + 1];
+    for ((x, y, z), &value) in levels.indexed_iter() {
+        if (1..=Level::MAX_VALUE).contains(&value) {
+            let axes = &mut counts[value as usize];
+            for (axis, index) in [x, y, z].into_iter().enumerate() {
+                axes[axis][index] += 1;
+            }
+        }
+    }
+    Level::all()
+        .filter_map(|level| {
+            let axes = &counts[level.value() as usize];
+            let voxels: usize = axes[0].iter().sum();
+            thresholds.keep(level, voxels, spacing).then(|| Vertebra {
+                level,
+                mm: std::array::from_fn(|axis| hundredth(median(&axes[axis], voxels) * spacing)),
+                voxels,
+            })
+        })
+        .collect()
+}
+
+/// Median of positions given by how often each occurs; the mean of the middle two if even.
+fn median(counts: &[usize], total: usize) -> f64 {
+    let at = |rank: usize| {
+        let mut seen = 0;
+        counts.iter().position(|count| {
+            seen += count;
+            seen > rank
+        })
+    };
+    let (low, high) = (at((total - 1) / 2).unwrap_or(0), at(total / 2).unwrap_or(0));
+    (low + high) as f64 / 2.0
+}
+
+fn hundredth(value: f64) -> f64 {
+    (value * 100.0).round_ties_even() / 100.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: Thresholds = Thresholds { diameter_share: 0.0, least: 0.0 };
+
+    #[test]
+    fn the_median_is_taken_per_axis() {
+        let mut levels = Array3::zeros((6, 6, 6));
+        for index in [[0, 0, 1], [1, 5, 1], [5, 1, 2], [2, 2, 2]] {
+            levels[index] = 20;
+        }
+        let vertebrae = by_median(&levels, 1.0, &ALL);
+        assert_eq!(vertebrae.len(), 1);
+        assert_eq!((vertebrae[0].level.name(), vertebrae[0].voxels), ("L1", 4));
+        assert_eq!(vertebrae[0].mm, [1.5, 1.5, 1.5]);
+        assert_eq!(by_median(&levels, 2.0, &ALL)[0].mm, [3.0, 3.0, 3.0]);
+    }
+
+    #[test]
+    fn a_label_needs_more_voxels_than_its_threshold() {
+        let mut levels = Array3::zeros((20, 20, 20));
+        levels.slice_mut(ndarray::s![..10, ..10, ..10]).fill(3);
+        let keep = |least| by_median(&levels, 1.0, &Thresholds { diameter_share: 0.0, least }).len();
+        assert_eq!((keep(999.0), keep(1000.0)), (1, 0));
+        // C3: 0.4 · 16.5³ = 1796.85; at 2 mm the same voxels make eight times the volume.
+        let thresholds = Thresholds { diameter_share: 0.4, least: 0.0 };
+        assert_eq!(by_median(&levels, 1.0, &thresholds).len(), 0);
+        assert_eq!(by_median(&levels, 2.0, &thresholds).len(), 1);
+    }
+
+    #[test]
+    fn values_that_name_no_level_are_passed_over() {
+        assert!(by_median(&Array3::from_elem((9, 9, 9), 27), 1.0, &ALL).is_empty());
+    }
+}

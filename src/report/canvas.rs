@@ -1,0 +1,156 @@
+//! A small drawing surface: lines, circles, text and grey pictures, saved as PNG.
+
+use std::path::Path;
+
+use ab_glyph::{Font, FontRef, ScaleFont, point};
+use anyhow::{Context, Result};
+use tiny_skia::{Color, Paint, PathBuilder, Pixmap, PremultipliedColorU8, Rect, Stroke, Transform};
+
+/// DejaVu Sans, cut down to Latin letters, digits and signs.
+const FONT: &[u8] = include_bytes!("../../assets/DejaVuSans-ascii.ttf");
+
+/// Red, green and blue.
+pub type Rgb = [u8; 3];
+
+/// Which part of a text stands at its position.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Anchor {
+    /// Its left end.
+    Left,
+    /// Its middle.
+    Middle,
+    /// Its right end.
+    Right,
+}
+
+/// A picture under construction; coordinates are pixels from the upper left corner.
+pub struct Canvas {
+    pixels: Pixmap,
+    font: FontRef<'static>,
+}
+
+impl Canvas {
+    /// A picture filled with one colour.
+    pub fn new(width: usize, height: usize, background: Rgb) -> Result<Self> {
+        let mut pixels = Pixmap::new(width as u32, height as u32)
+            .with_context(|| format!("a picture of {width} x {height} pixels cannot be made"))?;
+        pixels.fill(color(background));
+        Ok(Canvas { pixels, font: FontRef::try_from_slice(FONT)? })
+    }
+
+    /// A straight line.
+    pub fn line(&mut self, from: [f32; 2], to: [f32; 2], width: f32, colour: Rgb) {
+        let mut path = PathBuilder::new();
+        path.move_to(from[0], from[1]);
+        path.line_to(to[0], to[1]);
+        self.stroke(path, width, colour);
+    }
+
+    /// The outline of a box.
+    pub fn rectangle(&mut self, corner: [f32; 2], opposite: [f32; 2], width: f32, colour: Rgb) {
+        let corners = Rect::from_ltrb(
+            corner[0].min(opposite[0]),
+            corner[1].min(opposite[1]),
+            corner[0].max(opposite[0]),
+            corner[1].max(opposite[1]),
+        );
+        if let Some(corners) = corners {
+            let mut path = PathBuilder::new();
+            path.push_rect(corners);
+            self.stroke(path, width, colour);
+        } else {
+            self.line(corner, opposite, width, colour);
+        }
+    }
+
+    /// The outline of a circle.
+    pub fn circle(&mut self, centre: [f32; 2], radius: f32, width: f32, colour: Rgb) {
+        let mut path = PathBuilder::new();
+        path.push_circle(centre[0], centre[1], radius);
+        self.stroke(path, width, colour);
+    }
+
+    fn stroke(&mut self, path: PathBuilder, width: f32, colour: Rgb) {
+        let Some(path) = path.finish() else { return };
+        let mut paint = Paint::default();
+        paint.set_color(color(colour));
+        paint.anti_alias = true;
+        let stroke = Stroke { width, ..Stroke::default() };
+        self.pixels.stroke_path(&path, &paint, &stroke, Transform::identity(), None);
+    }
+
+    /// Width of a text in pixels.
+    pub fn width(&self, text: &str, size: f32) -> f32 {
+        let font = self.font.as_scaled(size);
+        text.chars().map(|letter| font.h_advance(font.glyph_id(letter))).sum()
+    }
+
+    /// A text whose middle height is at `at`.
+    pub fn text(&mut self, at: [f32; 2], text: &str, size: f32, anchor: Anchor, colour: Rgb) {
+        let width = self.width(text, size);
+        let shift = match anchor {
+            Anchor::Left => 0.0,
+            Anchor::Middle => width / 2.0,
+            Anchor::Right => width,
+        };
+        let font = self.font.clone();
+        let scaled = font.as_scaled(size);
+        let mut x = at[0] - shift;
+        // Digits and capitals reach up to about 0.73 of the ascent's line.
+        let baseline = at[1] + scaled.ascent() * 0.38;
+        for letter in text.chars() {
+            let id = scaled.glyph_id(letter);
+            let glyph = id.with_scale_and_position(size, point(x, baseline));
+            if let Some(outline) = font.outline_glyph(glyph) {
+                let bounds = outline.px_bounds();
+                outline.draw(|dx, dy, cover| {
+                    self.blend(bounds.min.x as i64 + i64::from(dx), bounds.min.y as i64 + i64::from(dy), cover, colour);
+                });
+            }
+            x += scaled.h_advance(id);
+        }
+    }
+
+    /// A text in one colour on a dark outline, readable on any picture.
+    pub fn label(&mut self, at: [f32; 2], text: &str, size: f32, anchor: Anchor, colour: Rgb) {
+        for (dx, dy) in [(-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0)] {
+            self.text([at[0] + dx, at[1] + dy], text, size, anchor, [0, 0, 0]);
+        }
+        self.text(at, text, size, anchor, colour);
+    }
+
+    /// Sets one pixel to a grey value.
+    pub fn grey(&mut self, x: usize, y: usize, value: u8) {
+        let width = self.pixels.width() as usize;
+        if let Some(pixel) = self.pixels.pixels_mut().get_mut(y * width + x).filter(|_| x < width) {
+            *pixel = opaque([value; 3]);
+        }
+    }
+
+    fn blend(&mut self, x: i64, y: i64, cover: f32, colour: Rgb) {
+        let (width, height) = (i64::from(self.pixels.width()), i64::from(self.pixels.height()));
+        if !(0..width).contains(&x) || !(0..height).contains(&y) {
+            return;
+        }
+        let pixel = &mut self.pixels.pixels_mut()[(y * width + x) as usize];
+        let under = [pixel.red(), pixel.green(), pixel.blue()];
+        let cover = cover.clamp(0.0, 1.0);
+        *pixel = opaque(std::array::from_fn(|channel| {
+            (f32::from(under[channel]) * (1.0 - cover) + f32::from(colour[channel]) * cover).round() as u8
+        }));
+    }
+
+    /// Saves the picture; the file appears whole or not at all.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let png = self.pixels.encode_png()?;
+        crate::artifact::write(path, |file| Ok(file.write_all(&png)?))
+    }
+}
+
+fn color([red, green, blue]: Rgb) -> Color {
+    Color::from_rgba8(red, green, blue, 255)
+}
+
+fn opaque([red, green, blue]: Rgb) -> PremultipliedColorU8 {
+    PremultipliedColorU8::from_rgba(red, green, blue, 255).unwrap_or(PremultipliedColorU8::TRANSPARENT)
+}

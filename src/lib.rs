@@ -10,7 +10,9 @@
 pub mod anatomy;
 pub mod annotation;
 pub mod artifact;
+pub mod batch;
 pub mod decoding;
+pub mod device;
 pub mod evaluation;
 pub mod inference;
 pub mod kernels;

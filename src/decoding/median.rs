@@ -3,6 +3,7 @@
 use ndarray::Array3;
 
 use crate::anatomy::Level;
+use crate::annotation::Centroid;
 
 /// A vertebra found in a scan.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +14,13 @@ pub struct Vertebra {
     pub mm: [f64; 3],
     /// Voxels that carry its label.
     pub voxels: usize,
+}
+
+impl Vertebra {
+    /// The vertebra without its voxels.
+    pub fn centroid(&self) -> Centroid {
+        Centroid { level: self.level, mm: self.mm }
+    }
 }
 
 /// How many voxels a label needs to count as a vertebra.
@@ -80,7 +88,8 @@ fn median(counts: &[usize], total: usize) -> f64 {
     (low + high) as f64 / 2.0
 }
 
-fn hundredth(value: f64) -> f64 {
+/// Rounds to two decimals, halves to even, as the original does.
+pub fn hundredth(value: f64) -> f64 {
     (value * 100.0).round_ties_even() / 100.0
 }
 

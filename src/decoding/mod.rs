@@ -2,4 +2,4 @@
 
 mod median;
 
-pub use median::{Thresholds, Vertebra, by_median};
+pub use median::{Thresholds, Vertebra, by_median, hundredth};

@@ -1,0 +1,108 @@
+//! Many scans, of which some may be bad: the rest is done, the bad ones are listed at the end.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Error, Result, bail};
+
+/// Scans prepared at the same time at most: one takes up to some 0.5 GB.
+const AT_ONCE: usize = 8;
+
+/// The scans of a run that could not be used.
+#[derive(Debug, Default)]
+pub struct Failures(Vec<(PathBuf, Error)>);
+
+impl Failures {
+    /// Notes that `path` could not be used.
+    pub fn add(&mut self, path: &Path, error: Error) {
+        self.0.push((path.to_owned(), error));
+    }
+
+    /// The sentence for each bad scan, in order of their paths.
+    pub fn sentences(&self) -> Vec<String> {
+        let mut sorted: Vec<_> = self.0.iter().collect();
+        sorted.sort_by(|a, b| a.0.cmp(&b.0));
+        sorted
+            .into_iter()
+            .map(|(path, error)| {
+                let (path, sentence) = (path.display().to_string(), format!("{error:#}"));
+                // Most sentences name their file already.
+                if sentence.contains(&path) { sentence } else { format!("{path}: {sentence}") }
+            })
+            .collect()
+    }
+
+    /// An error that lists every bad scan, if there is one.
+    pub fn into_result(self, of: usize) -> Result<()> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let list: String = self.sentences().iter().map(|sentence| format!("\n  {sentence}")).collect();
+        bail!("{} of {of} scans could not be used:{list}", self.0.len())
+    }
+}
+
+/// Calls `work` for every path, several at once, and collects the failures.
+pub fn for_each(paths: &[PathBuf], work: impl Fn(&Path) -> Result<()> + Sync) -> Failures {
+    let next = AtomicUsize::new(0);
+    let failures = Mutex::new(Failures::default());
+    // Plain threads and not rayon's: a rayon worker that waits inside one scan would begin another
+    // and hold both in memory.
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(AT_ONCE).min(paths.len());
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(error) = work(path) {
+                        let mut failures = failures.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                        failures.add(path, error);
+                    }
+                }
+            });
+        }
+    });
+    failures.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Refuses scans whose results would overwrite each other.
+pub fn check_names(paths: &[PathBuf]) -> Result<()> {
+    let mut seen: HashMap<String, &Path> = HashMap::new();
+    for path in paths {
+        if let Some(other) = seen.insert(crate::scan::name(path), path) {
+            bail!(
+                "{} and {} have the same name, so their samples would overwrite each other; rename one",
+                other.display(),
+                path.display()
+            );
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scan_is_worked_on_once_and_failures_are_listed_in_order() {
+        let paths: Vec<PathBuf> = (0..40).map(|i| PathBuf::from(format!("{i:02}"))).collect();
+        let count = AtomicUsize::new(0);
+        let failures = for_each(&paths, |path| {
+            count.fetch_add(1, Ordering::Relaxed);
+            if path.ends_with("07") || path.ends_with("31") { bail!("it is broken") } else { Ok(()) }
+        });
+        assert_eq!(count.into_inner(), 40);
+        assert_eq!(failures.sentences(), ["07: it is broken", "31: it is broken"]);
+        let text = failures.into_result(40).unwrap_err().to_string();
+        assert_eq!(text, "2 of 40 scans could not be used:\n  07: it is broken\n  31: it is broken");
+    }
+
+    #[test]
+    fn equal_names_in_different_folders_are_refused() {
+        let paths = ["a/x.nii.gz", "b/x.nii"].map(PathBuf::from);
+        assert!(check_names(&paths).unwrap_err().to_string().contains("a/x.nii.gz and b/x.nii have the same name"));
+        assert!(check_names(&paths[..1]).is_ok());
+    }
+}

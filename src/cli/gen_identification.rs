@@ -1,0 +1,78 @@
+//! `gen-identification`: deformed slabs of scans with their label map (SPEC §5).
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Result, ensure};
+use clap::Args;
+
+use super::options::{Reading, at_least_one, not_negative, size};
+use vertebrae::sampling::{labelling, npy, slabs};
+use vertebrae::{batch, scan};
+
+#[derive(Args)]
+pub struct GenIdentification {
+    /// Folder with scans (.nii.gz) and their annotations (.lml), searched recursively
+    dataset: PathBuf,
+    /// Folder the samples go to
+    samples: PathBuf,
+    /// Samples a scan
+    #[arg(long = "samples", value_name = "N", default_value = "100", value_parser = at_least_one)]
+    count: usize,
+    /// Slices of a sample, then the size of a slice, in voxels
+    #[arg(long, value_name = "NxYxZ", default_value = "8x80x320", value_parser = size::<3>)]
+    sample_size: [usize; 3],
+    /// Spread of the random elastic deformation in voxels
+    #[arg(long, value_name = "VOXELS", default_value = "7", value_parser = not_negative)]
+    deformation: f64,
+    /// Seed of each scan's random numbers
+    #[arg(long, default_value = "1")]
+    seed: u32,
+    #[command(flatten)]
+    reading: Reading,
+}
+
+impl GenIdentification {
+    pub fn run(self) -> Result<()> {
+        let scans = scan::find(&self.dataset)?;
+        batch::check_names(&scans)?;
+        let [slices, y, z] = self.sample_size;
+        println!(
+            "Generating {} identification samples of size {slices} x {y} x {z} for {} scans",
+            self.count * scans.len(),
+            scans.len()
+        );
+        let done = AtomicUsize::new(0);
+        let failures = batch::for_each(&scans, |path| {
+            let result = self.scan(path);
+            println!("{} / {}", done.fetch_add(1, Ordering::Relaxed) + 1, scans.len());
+            result
+        });
+        failures.into_result(scans.len())
+    }
+
+    fn scan(&self, path: &Path) -> Result<()> {
+        let (scan, centroids) = self.reading.annotated(path)?;
+        let spacing = self.reading.spacing;
+        let volume = scan.normalised(spacing);
+        let kind = labelling::Kind::Identification;
+        let labelling = labelling::paint(volume.dim().into(), &centroids, spacing, kind)?;
+        let xs: Vec<i64> =
+            labelling::centroid_indices(&centroids, spacing).iter().map(|index| index[0]).collect();
+        let options = slabs::Options {
+            size: self.sample_size,
+            count: self.count,
+            seed: self.seed,
+            sigma: self.deformation,
+        };
+        let mut number = 0;
+        let cut = slabs::cut(&volume, &labelling, &xs, &options, |slab| {
+            number += 1;
+            let (sample, labelling) = npy::paths(&self.samples, &vertebrae::scan::name(path), number);
+            npy::write(&sample, &slab.sample)?;
+            npy::write(&labelling, &slab.labelling)
+        })?;
+        ensure!(cut > 0, "the spine lies too close to the scan's left edge for a single slab of {} slices", options.size[0]);
+        Ok(())
+    }
+}

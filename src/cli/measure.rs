@@ -1,0 +1,214 @@
+//! `measure`: both networks on annotated scans, and how well they did (SPEC §8).
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::Args;
+use serde::Serialize;
+
+use super::options::{Computing, Reading, not_negative, positive, size};
+use vertebrae::annotation::Centroid;
+use vertebrae::batch::Failures;
+use vertebrae::decoding::{Thresholds, Vertebra, by_median};
+use vertebrae::evaluation::{Comparison, REACH, Summary, Tally, compare, numpy_mean};
+use vertebrae::anatomy::Region;
+use vertebrae::inference::detect::{Tiling, detect};
+use vertebrae::inference::identify::identify;
+use vertebrae::network::{Kind, Predictor, Weights};
+use vertebrae::progress::Progress;
+use vertebrae::report::{self, MeasureText};
+use vertebrae::{artifact, scan};
+
+#[derive(Args)]
+pub struct Measure {
+    /// Folder with scans (.nii.gz) and their annotations (.lml), searched recursively
+    dataset: PathBuf,
+    /// Detection model (.safetensors or Keras's .h5)
+    detection_model: PathBuf,
+    /// Identification model (.safetensors or Keras's .h5)
+    identification_model: PathBuf,
+    /// Write everything that was found and compared to this file as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Folder for the box plot and a picture of each scan
+    #[arg(long, value_name = "DIR", default_value = "plots")]
+    plots: PathBuf,
+    /// Size of the detection patches in voxels; the middle half of each is kept
+    #[arg(long, value_name = "XxYxZ", default_value = "64x64x80", value_parser = size::<3>)]
+    sample_size: [usize; 3],
+    /// A label needs more mm³ than this share of its vertebra's diameter cubed
+    #[arg(long, value_name = "SHARE", default_value = "0.4", value_parser = not_negative)]
+    diameter_share: f64,
+    /// A label needs more mm³ than this
+    #[arg(long, value_name = "MM3", default_value = "3000", value_parser = not_negative)]
+    least_volume: f64,
+    /// An annotated vertebra is matched to the closest found one within this many mm
+    #[arg(long, value_name = "MM", default_value_t = REACH, value_parser = positive)]
+    reach: f64,
+    #[command(flatten)]
+    reading: Reading,
+    #[command(flatten)]
+    computing: Computing,
+}
+
+/// What `--json` holds.
+#[derive(Serialize)]
+struct Document {
+    vertebrae: &'static str,
+    detection_model: PathBuf,
+    identification_model: PathBuf,
+    device: String,
+    spacing: f64,
+    scans: Vec<ScanEntry>,
+    summary: Figures,
+}
+
+#[derive(Serialize)]
+struct ScanEntry {
+    number: usize,
+    path: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(flatten)]
+    result: Option<ScanResult>,
+}
+
+/// Positions are in mm from the first voxel along the stored axes.
+#[derive(Serialize)]
+struct ScanResult {
+    shape: [usize; 3],
+    detected_voxels: usize,
+    vertebrae: Vec<Found>,
+    #[serde(flatten)]
+    comparison: Comparison,
+    average: f64,
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+struct Found {
+    label: String,
+    voxels: usize,
+    mm: [f64; 3],
+}
+
+#[derive(Serialize)]
+struct Figures {
+    all: Tally,
+    cervical: Tally,
+    thoracic: Tally,
+    lumbar: Tally,
+}
+
+impl Measure {
+    pub fn run(self) -> Result<()> {
+        let tiling = Tiling::of(self.sample_size, [16; 3])?;
+        let detection = Weights::read(&self.detection_model, Kind::Detection)?;
+        let identification = Weights::read(&self.identification_model, Kind::Identification)?;
+        let scans = scan::find(&self.dataset)?;
+        let networks =
+            [self.computing.device.predictor(&detection)?, self.computing.device.predictor(&identification)?];
+        let progress = Progress::on_stderr();
+        let mut text = MeasureText::new(std::io::stdout());
+        text.models(&self.detection_model, &self.identification_model)?;
+        let (mut summary, mut failures, mut entries) = (Summary::default(), Failures::default(), Vec::new());
+        for (number, path) in scans.iter().enumerate() {
+            let mut entry = ScanEntry { number, path: path.clone(), error: None, result: None };
+            match self.scan(number, path, &tiling, &networks, &mut text, &progress) {
+                Ok(result) => {
+                    summary.add(&result.comparison);
+                    entry.result = Some(result);
+                }
+                Err(error) => {
+                    progress.warn(&format!("error: {error:#}"));
+                    entry.error = Some(format!("{error:#}"));
+                    failures.add(path, error);
+                }
+            }
+            entries.push(entry);
+        }
+        progress.clear();
+        text.summary(&summary)?;
+        report::boxplot(&self.plots.join("boxplot.png"), &summary.distances())?;
+        if let Some(path) = &self.json {
+            artifact::write_json(path, &self.document(entries, &summary))?;
+        }
+        failures.into_result(scans.len())
+    }
+
+    fn scan(
+        &self,
+        number: usize,
+        path: &Path,
+        tiling: &Tiling,
+        [detector, identifier]: &[Box<dyn Predictor>; 2],
+        text: &mut MeasureText<std::io::Stdout>,
+        progress: &Progress,
+    ) -> Result<ScanResult> {
+        let begin = Instant::now();
+        let spacing = self.reading.spacing;
+        let (scan, annotated) = self.reading.annotated(path)?;
+        let volume = scan.normalised(spacing);
+        let shape = volume.dim().into();
+        progress.aside(|| text.scan(number, path).and_then(|()| text.detection_begins(tiling, shape)))?;
+        let mask = detect(&volume, detector.as_ref(), tiling, progress)?;
+        progress.aside(|| text.identification_begins())?;
+        let mut levels = identify(&volume, &mask, identifier.as_ref(), progress)?;
+        levels.zip_mut_with(&mask, |level, &inside| *level *= inside);
+        progress.clear();
+        text.aggregation_begins()?;
+        let thresholds = Thresholds { diameter_share: self.diameter_share, least: self.least_volume };
+        let mut vertebrae = by_median(&levels, spacing, &thresholds);
+        let in_lps: Vec<Centroid> = vertebrae.iter().map(Vertebra::centroid).collect();
+        report::sagittal(&self.picture(path), &volume, spacing, &annotated, &in_lps)?;
+
+        // What is printed and compared stays in the scan's own frame.
+        for vertebra in &mut vertebrae {
+            vertebra.mm = scan.to_stored(vertebra.mm).map(vertebrae::decoding::hundredth);
+        }
+        let found: Vec<Centroid> = vertebrae.iter().map(Vertebra::centroid).collect();
+        let stored = vertebrae::annotation::lml::read(&vertebrae::annotation::lml::beside(path))?;
+        let comparison = compare(&stored, &found, self.reach);
+        text.result(&vertebrae, &comparison)?;
+        let distances: Vec<f64> = comparison.offsets.iter().map(|offset| offset.distance).collect();
+        Ok(ScanResult {
+            shape,
+            detected_voxels: mask.iter().filter(|&&value| value > 0).count(),
+            vertebrae: vertebrae
+                .iter()
+                .map(|vertebra| Found {
+                    label: vertebra.level.to_string(),
+                    voxels: vertebra.voxels,
+                    mm: vertebra.mm,
+                })
+                .collect(),
+            comparison,
+            average: numpy_mean(&distances),
+            seconds: begin.elapsed().as_secs_f64(),
+        })
+    }
+
+    /// Where a scan's picture goes: named like the scan, in the subfolder the scan lies in.
+    fn picture(&self, path: &Path) -> PathBuf {
+        let inside = path.strip_prefix(&self.dataset).unwrap_or(path).with_file_name("");
+        self.plots.join(inside).join(format!("{}.png", scan::name(path)))
+    }
+
+    fn document(&self, scans: Vec<ScanEntry>, summary: &Summary) -> Document {
+        Document {
+            vertebrae: env!("CARGO_PKG_VERSION"),
+            detection_model: self.detection_model.clone(),
+            identification_model: self.identification_model.clone(),
+            device: self.computing.device.to_string(),
+            spacing: self.reading.spacing,
+            scans,
+            summary: Figures {
+                all: summary.all(),
+                cervical: summary.region(Region::Cervical),
+                thoracic: summary.region(Region::Thoracic),
+                lumbar: summary.region(Region::Lumbar),
+            },
+        }
+    }
+}

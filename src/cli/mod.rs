@@ -1,0 +1,40 @@
+//! The command line: one file a subcommand, the only place that knows clap.
+
+mod gen_detection;
+mod gen_identification;
+mod measure;
+mod options;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Finds, locates and names the vertebrae in CT scans.
+///
+/// Not a medical device: results are for research and must not guide treatment.
+#[derive(Parser)]
+#[command(name = "vertebrae", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Cut samples for the detection network from annotated scans
+    GenDetection(gen_detection::GenDetection),
+    /// Cut samples for the identification network from annotated scans
+    GenIdentification(gen_identification::GenIdentification),
+    /// Find and name the vertebrae of annotated scans and say how well
+    Measure(measure::Measure),
+}
+
+impl Cli {
+    /// Runs the chosen subcommand.
+    pub fn run(self) -> Result<()> {
+        match self.command {
+            Command::GenDetection(command) => command.run(),
+            Command::GenIdentification(command) => command.run(),
+            Command::Measure(command) => command.run(),
+        }
+    }
+}

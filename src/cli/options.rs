@@ -1,0 +1,95 @@
+//! Options that several subcommands share, and how their values are written.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use vertebrae::annotation::{Centroid, lml};
+use vertebrae::device::Device;
+use vertebrae::scan::Scan;
+
+/// How scans are read.
+#[derive(Args, Clone, Copy)]
+pub struct Reading {
+    /// Resample scans to voxels of this many mm
+    #[arg(long, value_name = "MM", default_value = "1", value_parser = positive)]
+    pub spacing: f64,
+    /// Take volumes as they are stored, for files whose header names a wrong orientation
+    #[arg(long)]
+    pub no_reorient: bool,
+}
+
+impl Reading {
+    /// A scan with its annotation, both in the data set's orientation.
+    pub fn annotated(&self, path: &Path) -> Result<(Scan, Vec<Centroid>)> {
+        let beside = lml::beside(path);
+        let mut centroids = lml::read(&beside)?;
+        let scan = Scan::read(path, !self.no_reorient)?;
+        lml::check_inside(&centroids, &scan.stored).with_context(|| format!("{}", beside.display()))?;
+        for warning in &scan.volume.warnings {
+            eprintln!("warning: {}: {warning}", path.display());
+        }
+        for centroid in &mut centroids {
+            centroid.mm = scan.from_stored(centroid.mm);
+        }
+        Ok((scan, centroids))
+    }
+}
+
+/// Where networks are computed.
+#[derive(Args, Clone, Copy)]
+pub struct Computing {
+    /// Where to compute: cpu, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    pub device: Device,
+}
+
+/// A number above 0.
+pub fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() && value > 0.0 => Ok(value),
+        _ => Err("a number above 0 is needed".to_owned()),
+    }
+}
+
+/// A number of at least 0.
+pub fn not_negative(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() && value >= 0.0 => Ok(value),
+        _ => Err("a number of at least 0 is needed".to_owned()),
+    }
+}
+
+/// A whole number of at least 1.
+pub fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(value) if value >= 1 => Ok(value),
+        _ => Err("a whole number of at least 1 is needed".to_owned()),
+    }
+}
+
+/// Sizes such as `64x64x80`.
+pub fn size<const N: usize>(text: &str) -> Result<[usize; N], String> {
+    let wrong = || format!("{N} whole numbers with x between them are needed, such as {}", ["16"; N].join("x"));
+    let parts: Vec<usize> = text.split('x').map(at_least_one).collect::<Result<_, _>>().map_err(|_| wrong())?;
+    parts.try_into().map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_written_with_x_between_them() {
+        assert_eq!(size::<3>("64x64x80"), Ok([64, 64, 80]));
+        assert!(size::<3>("64x64").unwrap_err().contains("16x16x16"));
+        assert!(size::<2>("64x0").is_err());
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused() {
+        assert!(positive("0").is_err() && positive("NaN").is_err() && positive("inf").is_err());
+        assert_eq!(not_negative("0"), Ok(0.0));
+    }
+}

@@ -2,5 +2,11 @@
 
 mod autodiff;
 mod convolution;
+pub mod direct;
+pub mod kernel_gradient;
+pub mod planes;
+#[cfg(test)]
+mod reference;
+pub mod simd;
 
 pub use convolution::{ConvBackend, convolve};

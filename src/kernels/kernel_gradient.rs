@@ -1,0 +1,213 @@
+//! The gradient of a kernel: vectors hold output channels, some taps' sums stay in registers while
+//! the voxels stream past.
+
+use rayon::prelude::*;
+
+use super::planes::Planes;
+use super::simd::{Isa, Simd, Work};
+
+/// Row groups whose sums are kept apart and added at the end. A constant, and not the number of
+/// threads, so that a result does not depend on the machine.
+const GROUPS: usize = 16;
+/// Sums of one group at most, in floats; larger kernels are summed in one group.
+const GROUP_SUMS: usize = 1 << 20;
+/// Voxels that stay in the second-level cache while all inputs and taps pass.
+const CACHED_VOXELS: usize = 2048;
+
+/// Taps that share one pass: as many sums as fit the registers.
+#[derive(Clone, Copy, PartialEq)]
+enum Pass {
+    /// A 3×3 plane of the kernel.
+    Nine,
+    /// A row of 20.
+    Twenty,
+    /// One tap.
+    One,
+}
+
+impl Pass {
+    fn of(kernel: [usize; 3]) -> (Pass, usize) {
+        match kernel {
+            [_, 3, 3] => (Pass::Nine, 9),
+            [_, _, 20] => (Pass::Twenty, 20),
+            _ => (Pass::One, 1),
+        }
+    }
+}
+
+/// The gradient `[out, in, x, y, z]` of a kernel, given the framed `input` of its convolution and
+/// the `gradient` `[image, out, x, y, z]` of the output.
+pub fn kernel_gradient(isa: Isa, input: &Planes, gradient: &[f32], outputs: usize, kernel: [usize; 3]) -> Vec<f32> {
+    let taps: usize = kernel.iter().product();
+    // Narrow layers would leave half of a 512-bit register empty.
+    let isa = if isa == Isa::Avx512 && outputs <= 8 { Isa::Avx2 } else { isa };
+    let lanes = if isa == Isa::Avx512 { 16 } else { 8 };
+    let blocks = outputs.div_ceil(lanes);
+    let turned = turn(input, gradient, outputs, lanes);
+    let [a, b, _] = input.size;
+    let rows = input.images * a * b;
+    let sums = input.channels * taps * lanes;
+    let groups = if sums <= GROUP_SUMS / GROUPS { GROUPS.min(rows) } else { 1 };
+    let offsets = input.taps(kernel);
+    let mut partial = vec![0.0f32; blocks * groups * sums];
+    partial.par_chunks_mut(sums).enumerate().for_each(|(task, sums)| {
+        let (block, group) = (task / groups, task % groups);
+        let rows = rows * group / groups..rows * (group + 1) / groups;
+        isa.run(Rows { input, turned: &turned, block, rows, taps: &offsets, kernel, sums });
+    });
+    let mut result = vec![0.0; outputs * input.channels * taps];
+    result.par_chunks_mut(input.channels * taps).enumerate().for_each(|(output, weights)| {
+        let (block, lane) = (output / lanes, output % lanes);
+        for group in 0..groups {
+            let sums = &partial[(block * groups + group) * sums..][..sums];
+            for (index, weight) in weights.iter_mut().enumerate() {
+                *weight += sums[index * lanes + lane];
+            }
+        }
+    });
+    result
+}
+
+/// The gradient with channels innermost: `[block, image, voxel, lane]`, missing channels zero.
+fn turn(input: &Planes, gradient: &[f32], outputs: usize, lanes: usize) -> Vec<f32> {
+    let volume: usize = input.size.iter().product();
+    let blocks = outputs.div_ceil(lanes);
+    let mut turned = vec![0.0; blocks * input.images * volume * lanes];
+    let [a, b, c] = input.size;
+    let plane = b * c;
+    turned.par_chunks_mut(plane * lanes).enumerate().for_each(|(task, to)| {
+        let (block, image, x) = (task / (input.images * a), task / a % input.images, task % a);
+        for lane in 0..lanes.min(outputs - block * lanes) {
+            let channel = image * outputs + block * lanes + lane;
+            let from = &gradient[channel * volume + x * plane..][..plane];
+            for (voxel, &value) in from.iter().enumerate() {
+                to[voxel * lanes + lane] = value;
+            }
+        }
+    });
+    turned
+}
+
+/// A range of rows for one block of output channels.
+struct Rows<'a> {
+    input: &'a Planes,
+    turned: &'a [f32],
+    block: usize,
+    rows: std::ops::Range<usize>,
+    taps: &'a [usize],
+    kernel: [usize; 3],
+    /// `[input, tap, lane]`.
+    sums: &'a mut [f32],
+}
+
+impl Work for Rows<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(mut self) {
+        let (pass, width) = Pass::of(self.kernel);
+        let [a, b, c] = self.input.size;
+        let per_chunk = (CACHED_VOXELS / c).max(1);
+        let mut first = self.rows.start;
+        let all_rows = self.input.images * a * b;
+        while first < self.rows.end {
+            let rows = first..(first + per_chunk).min(self.rows.end);
+            for channel in 0..self.input.channels {
+                for tap in (0..self.taps.len()).step_by(width) {
+                    let sums = (channel * self.taps.len() + tap) * S::LANES;
+                    let chunk = Chunk { rows: rows.clone(), all_rows, channel, tap, sums };
+                    // SAFETY: a pass covers `width` taps, which the kernel's extent is a multiple of.
+                    unsafe {
+                        match pass {
+                            Pass::Nine => self.pass::<S, 9>(chunk),
+                            Pass::Twenty if S::MANY_REGISTERS => self.pass::<S, 20>(chunk),
+                            Pass::Twenty => {
+                                for half in 0..2 {
+                                    let (tap, sums) = (chunk.tap + 10 * half, chunk.sums + 10 * half * S::LANES);
+                                    self.pass::<S, 10>(Chunk { tap, sums, rows: rows.clone(), ..chunk });
+                                }
+                            }
+                            Pass::One => self.pass::<S, 1>(chunk),
+                        }
+                    }
+                }
+            }
+            first = rows.end;
+        }
+    }
+}
+
+struct Chunk {
+    rows: std::ops::Range<usize>,
+    all_rows: usize,
+    channel: usize,
+    tap: usize,
+    sums: usize,
+}
+
+impl Rows<'_> {
+    /// Adds a chunk of rows to the sums of `N` taps of one input channel.
+    #[inline(always)]
+    unsafe fn pass<S: Simd, const N: usize>(&mut self, chunk: Chunk) {
+        let [a, b, c] = self.input.size;
+        let [_, fb, fc] = self.input.framed;
+        let stride = self.input.channel_stride();
+        unsafe {
+            let sums = self.sums.as_mut_ptr().add(chunk.sums);
+            let mut acc = [S::splat(0.0); N];
+            let mut taps = [0; N];
+            for (index, (acc, tap)) in acc.iter_mut().zip(&mut taps).enumerate() {
+                *acc = S::load(sums.add(index * S::LANES));
+                *tap = *self.taps.get_unchecked(chunk.tap + index);
+            }
+            for row in chunk.rows {
+                let (image, x, y) = (row / (a * b), row / b % a, row % b);
+                let start = (image * self.input.channels + chunk.channel) * stride + (x * fb + y) * fc;
+                let source = self.input.data().as_ptr().add(start);
+                let gradient = self.turned.as_ptr().add((self.block * chunk.all_rows + row) * c * S::LANES);
+                for z in 0..c {
+                    let g = S::load(gradient.add(z * S::LANES));
+                    for (acc, &tap) in acc.iter_mut().zip(&taps) {
+                        *acc = S::fma(g, S::splat(*source.add(z + tap)), *acc);
+                    }
+                }
+            }
+            for (index, acc) in acc.into_iter().enumerate() {
+                S::store(sums.add(index * S::LANES), acc);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::direct::{Direction, Packed};
+    use crate::kernels::reference;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        #[test]
+        fn any_shape_equals_the_definition_on_every_instruction_set(
+            images in 1usize..3,
+            inputs in 1usize..5,
+            outputs in prop_oneof![1usize..20, Just(33)],
+            size in (1usize..5, 1usize..7, prop_oneof![1usize..30, Just(83)]).prop_map(<[usize; 3]>::from),
+            kernel in prop_oneof![
+                Just([3, 3, 3]), Just([1, 3, 3]), Just([1, 1, 1]), Just([1, 5, 20]), Just([2, 1, 4])
+            ],
+            seed in 0u32..1000,
+        ) {
+            let volume: usize = size.iter().product();
+            let x = reference::noise(images * inputs * volume, seed);
+            let gradient = reference::noise(images * outputs * volume, seed + 1);
+            let expected = reference::kernel_gradient(&x, &gradient, images, size, [outputs, inputs], kernel);
+            let (before, after) = Packed::frame(kernel, Direction::Forward);
+            let planes = Planes::framed(&x, images, inputs, size, before, after);
+            for isa in Isa::available() {
+                let computed = kernel_gradient(isa, &planes, &gradient, outputs, kernel);
+                prop_assert!(reference::close(&computed, &expected), "{}", isa);
+            }
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Vectors of floats on three instruction sets, chosen at run time.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+/// Environment variable that forces a lower instruction set than the machine has.
+pub const OVERRIDE: &str = "VERTEBRAE_SIMD";
+
+/// An instruction set the kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isa {
+    /// 16 floats a register, 32 registers.
+    Avx512,
+    /// 8 floats a register, 16 registers, fused multiply-add.
+    Avx2,
+    /// Whatever the compiler makes of arrays of 8 floats.
+    Portable,
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Isa::Avx512 => "avx512",
+            Isa::Avx2 => "avx2",
+            Isa::Portable => "portable",
+        })
+    }
+}
+
+impl Isa {
+    /// The best instruction set of this machine, or the lower one that `VERTEBRAE_SIMD` names.
+    pub fn detect() -> Isa {
+        static DETECTED: OnceLock<Isa> = OnceLock::new();
+        *DETECTED.get_or_init(|| {
+            let wanted = std::env::var(OVERRIDE).unwrap_or_default();
+            let available = Isa::available();
+            available.iter().copied().find(|isa| isa.to_string() == wanted).unwrap_or(available[0])
+        })
+    }
+
+    /// All instruction sets this machine can run, the best first.
+    pub fn available() -> Vec<Isa> {
+        let mut available = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f") {
+                available.push(Isa::Avx512);
+            }
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                available.push(Isa::Avx2);
+            }
+        }
+        available.push(Isa::Portable);
+        available
+    }
+
+    /// Runs `work` compiled for this instruction set.
+    pub fn run<W: Work>(self, work: W) {
+        match self {
+            // SAFETY: `Isa::available` names these sets only where the processor has them.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { x86::avx512(work) },
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { x86::avx2(work) },
+            // SAFETY: arrays need no instruction set.
+            _ => unsafe { work.run::<Portable>() },
+        }
+    }
+}
+
+/// A loop that is compiled once for every instruction set.
+pub trait Work {
+    /// Does the work; implementations are `#[inline(always)]` so that they take on the caller's
+    /// instruction set.
+    ///
+    /// # Safety
+    /// The processor has the instruction set of `S`.
+    unsafe fn run<S: Simd>(self);
+}
+
+/// A register of floats.
+///
+/// # Safety
+/// Every method needs a processor with the instruction set, `load` and `store` as many valid
+/// floats as there are lanes.
+#[allow(missing_docs)]
+pub trait Simd {
+    /// Floats in a register.
+    const LANES: usize;
+    /// Whether 24 accumulators and their operands fit the registers; else some 12 do.
+    const MANY_REGISTERS: bool;
+    type Vector: Copy;
+    unsafe fn splat(value: f32) -> Self::Vector;
+    unsafe fn load(from: *const f32) -> Self::Vector;
+    unsafe fn store(to: *mut f32, vector: Self::Vector);
+    /// a · b + c.
+    unsafe fn fma(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    unsafe fn max(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+}
+
+/// Arrays of eight floats, on any processor.
+pub struct Portable;
+
+impl Simd for Portable {
+    const LANES: usize = 8;
+    const MANY_REGISTERS: bool = false;
+    type Vector = [f32; 8];
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> [f32; 8] {
+        [value; 8]
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> [f32; 8] {
+        unsafe { from.cast::<[f32; 8]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn store(to: *mut f32, vector: [f32; 8]) {
+        unsafe { to.cast::<[f32; 8]>().write_unaligned(vector) }
+    }
+
+    #[inline(always)]
+    unsafe fn fma(a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
+        // Not `mul_add`: without the instruction that is a slow call into the C library.
+        std::array::from_fn(|lane| a[lane] * b[lane] + c[lane])
+    }
+
+    #[inline(always)]
+    unsafe fn max(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        std::array::from_fn(|lane| a[lane].max(b[lane]))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::{Simd, Work};
+
+    #[target_feature(enable = "avx512f")]
+    pub unsafe fn avx512<W: Work>(work: W) {
+        unsafe { work.run::<Avx512>() }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub unsafe fn avx2<W: Work>(work: W) {
+        unsafe { work.run::<Avx2>() }
+    }
+
+    pub struct Avx512;
+
+    impl Simd for Avx512 {
+        const LANES: usize = 16;
+        const MANY_REGISTERS: bool = true;
+        type Vector = __m512;
+
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> __m512 {
+            unsafe { _mm512_set1_ps(value) }
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> __m512 {
+            unsafe { _mm512_loadu_ps(from) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(to: *mut f32, vector: __m512) {
+            unsafe { _mm512_storeu_ps(to, vector) }
+        }
+
+        #[inline(always)]
+        unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
+            unsafe { _mm512_fmadd_ps(a, b, c) }
+        }
+
+        #[inline(always)]
+        unsafe fn max(a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_max_ps(a, b) }
+        }
+    }
+
+    pub struct Avx2;
+
+    impl Simd for Avx2 {
+        const LANES: usize = 8;
+        const MANY_REGISTERS: bool = false;
+        type Vector = __m256;
+
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> __m256 {
+            unsafe { _mm256_set1_ps(value) }
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> __m256 {
+            unsafe { _mm256_loadu_ps(from) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(to: *mut f32, vector: __m256) {
+            unsafe { _mm256_storeu_ps(to, vector) }
+        }
+
+        #[inline(always)]
+        unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
+            unsafe { _mm256_fmadd_ps(a, b, c) }
+        }
+
+        #[inline(always)]
+        unsafe fn max(a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_max_ps(a, b) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Axpy<'a>(f32, &'a [f32], &'a mut [f32]);
+
+    impl Work for Axpy<'_> {
+        #[inline(always)]
+        unsafe fn run<S: Simd>(self) {
+            for (x, y) in self.1.chunks_exact(S::LANES).zip(self.2.chunks_exact_mut(S::LANES)) {
+                unsafe {
+                    let sum = S::fma(S::splat(self.0), S::load(x.as_ptr()), S::load(y.as_ptr()));
+                    S::store(y.as_mut_ptr(), S::max(sum, S::splat(0.0)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_of_this_machine_computes_the_same() {
+        for isa in Isa::available() {
+            let x: Vec<f32> = (0..32).map(|i| i as f32 - 10.0).collect();
+            let mut y = vec![1.0; 32];
+            isa.run(Axpy(2.0, &x, &mut y));
+            let expected: Vec<f32> = x.iter().map(|x| (2.0 * x + 1.0).max(0.0)).collect();
+            assert_eq!(y, expected, "{isa}");
+        }
+    }
+}

@@ -60,7 +60,9 @@ mod tests {
             file.write_all(b"half of the n")?;
             anyhow::bail!("interrupted")
         });
-        assert!(format!("{:#}", failed.unwrap_err()).contains("result.txt could not be written: interrupted"));
+        assert!(
+            format!("{:#}", failed.unwrap_err()).contains("result.txt could not be written: interrupted")
+        );
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }

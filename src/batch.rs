@@ -102,7 +102,12 @@ mod tests {
     #[test]
     fn equal_names_in_different_folders_are_refused() {
         let paths = ["a/x.nii.gz", "b/x.nii"].map(PathBuf::from);
-        assert!(check_names(&paths).unwrap_err().to_string().contains("a/x.nii.gz and b/x.nii have the same name"));
+        assert!(
+            check_names(&paths)
+                .unwrap_err()
+                .to_string()
+                .contains("a/x.nii.gz and b/x.nii have the same name")
+        );
         assert!(check_names(&paths[..1]).is_ok());
     }
 }

@@ -7,8 +7,8 @@ use anyhow::Result;
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::backend::AutodiffBackend;
 
-use crate::kernels::ConvBackend;
-use crate::network::{BurnPredictor, Predictor, Weights};
+use crate::kernels::KernelBackend;
+use crate::network::{BurnPredictor, CpuPredictor, Predictor, Weights};
 
 /// Where tensors are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub trait Task {
     /// Does the work on `device`.
     fn run<B>(self, device: B::Device) -> Self::Output
     where
-        B: AutodiffBackend<InnerBackend: ConvBackend> + ConvBackend;
+        B: AutodiffBackend<InnerBackend: KernelBackend> + KernelBackend;
 }
 
 impl Device {
@@ -78,12 +78,15 @@ impl Device {
             type Output = Box<dyn Predictor>;
             fn run<B>(self, device: B::Device) -> Self::Output
             where
-                B: AutodiffBackend<InnerBackend: ConvBackend> + ConvBackend,
+                B: AutodiffBackend<InnerBackend: KernelBackend> + KernelBackend,
             {
                 Box::new(BurnPredictor::<B::InnerBackend>::new(self.0, device))
             }
         }
-        self.run(Load(weights))
+        match self {
+            Device::Cpu => Ok(Box::new(CpuPredictor::new(weights))),
+            Device::Cuda(_) => self.run(Load(weights)),
+        }
     }
 }
 

@@ -55,8 +55,7 @@ fn both_dense_labellings_equal_the_originals() {
 #[test]
 fn detection_samples_equal_the_originals() {
     let Some((volume, centroids)) = pancreas() else { return };
-    let painted =
-        labelling::paint(shape(&volume), &centroids, 1.0, labelling::Kind::Detection).unwrap();
+    let painted = labelling::paint(shape(&volume), &centroids, 1.0, labelling::Kind::Detection).unwrap();
     let options = patches::Options { size: [64, 64, 80], count: 5, seed: 1 };
     let patches = patches::cut(&volume, &painted, &options).unwrap();
     let golden = golden::json("parity/sampling.json");
@@ -75,8 +74,7 @@ fn detection_samples_equal_the_originals() {
 #[test]
 fn identification_samples_equal_the_originals() {
     let Some((volume, centroids)) = pancreas() else { return };
-    let painted =
-        labelling::paint(shape(&volume), &centroids, 1.0, labelling::Kind::Identification).unwrap();
+    let painted = labelling::paint(shape(&volume), &centroids, 1.0, labelling::Kind::Identification).unwrap();
     let xs: Vec<i64> = labelling::centroid_indices(&centroids, 1.0).iter().map(|index| index[0]).collect();
     let options = slabs::Options { size: [8, 80, 320], count: 100, seed: 1, sigma: 7.0 };
     let mut npz = golden::npz("parity/gen-identification.npz");

@@ -85,7 +85,10 @@ pub fn check_inside(centroids: &[Centroid], geometry: &Geometry) -> Result<()> {
 /// Writes an annotation with four decimals; the file appears whole or not at all.
 pub fn write(path: &Path, centroids: &[Centroid]) -> Result<()> {
     crate::artifact::write(path, |file| {
-        writeln!(file, "# vertebra centres: id, name, x y z in mm from the first voxel, along the stored axes")?;
+        writeln!(
+            file,
+            "# vertebra centres: id, name, x y z in mm from the first voxel, along the stored axes"
+        )?;
         for Centroid { level, mm } in centroids {
             let id = u32::from(level.value()) * 10;
             writeln!(file, "{id}\t{level}_center\t{:.4}\t{:.4}\t{:.4}", mm[0], mm[1], mm[2])?;

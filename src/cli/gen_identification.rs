@@ -72,7 +72,11 @@ impl GenIdentification {
             npy::write(&sample, &slab.sample)?;
             npy::write(&labelling, &slab.labelling)
         })?;
-        ensure!(cut > 0, "the spine lies too close to the scan's left edge for a single slab of {} slices", options.size[0]);
+        ensure!(
+            cut > 0,
+            "the spine lies too close to the scan's left edge for a single slab of {} slices",
+            options.size[0]
+        );
         Ok(())
     }
 }

@@ -8,11 +8,11 @@ use clap::Args;
 use serde::Serialize;
 
 use super::options::{Computing, Reading, not_negative, positive, size};
+use vertebrae::anatomy::Region;
 use vertebrae::annotation::Centroid;
 use vertebrae::batch::Failures;
 use vertebrae::decoding::{Thresholds, Vertebra, by_median};
 use vertebrae::evaluation::{Comparison, REACH, Summary, Tally, compare, numpy_mean};
-use vertebrae::anatomy::Region;
 use vertebrae::inference::detect::{Tiling, detect};
 use vertebrae::inference::identify::identify;
 use vertebrae::network::{Kind, Predictor, Weights};

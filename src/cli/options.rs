@@ -71,8 +71,10 @@ pub fn at_least_one(text: &str) -> Result<usize, String> {
 
 /// Sizes such as `64x64x80`.
 pub fn size<const N: usize>(text: &str) -> Result<[usize; N], String> {
-    let wrong = || format!("{N} whole numbers with x between them are needed, such as {}", ["16"; N].join("x"));
-    let parts: Vec<usize> = text.split('x').map(at_least_one).collect::<Result<_, _>>().map_err(|_| wrong())?;
+    let wrong =
+        || format!("{N} whole numbers with x between them are needed, such as {}", ["16"; N].join("x"));
+    let parts: Vec<usize> =
+        text.split('x').map(at_least_one).collect::<Result<_, _>>().map_err(|_| wrong())?;
     parts.try_into().map_err(|_| wrong())
 }
 

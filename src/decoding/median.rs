@@ -53,7 +53,8 @@ pub fn by_median(levels: &Array3<u8>, spacing: f64, thresholds: &Thresholds) -> 
     // Per label and axis: how many voxels lie at each index. A median needs no more.
     let shape = levels.shape();
     let longest = shape.iter().copied().max().unwrap_or(0);
-    let mut counts = vec![[vec![0usize; longest], vec![0; longest], vec![0; longest]]; Level::MAX_VALUE as usize + 1];
+    let mut counts =
+        vec![[vec![0usize; longest], vec![0; longest], vec![0; longest]]; Level::MAX_VALUE as usize + 1];
     for ((x, y, z), &value) in levels.indexed_iter() {
         if (1..=Level::MAX_VALUE).contains(&value) {
             let axes = &mut counts[value as usize];

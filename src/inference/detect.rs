@@ -47,9 +47,7 @@ impl Tiling {
     /// leaves out the last one or two voxels of some sizes.)
     fn positions(&self, shape: [usize; 3]) -> Vec<[usize; 3]> {
         let along = |axis: usize| (0..shape[axis]).step_by(self.centre[axis]);
-        along(0)
-            .flat_map(|x| along(1).flat_map(move |y| along(2).map(move |z| [x, y, z])))
-            .collect()
+        along(0).flat_map(|x| along(1).flat_map(move |y| along(2).map(move |z| [x, y, z]))).collect()
     }
 }
 
@@ -125,7 +123,8 @@ mod tests {
     fn every_voxel_is_visited_once_whatever_the_size() {
         let tiling = Tiling::of([16, 16, 32], [16; 3]).unwrap();
         for shape in [[1, 1, 1], [8, 9, 17], [10, 23, 40], [33, 16, 31]] {
-            let volume = Array3::from_shape_fn(shape, |(x, y, z)| ((x * 7 + y * 5 + z * 3) % 11) as f32 - 5.0);
+            let volume =
+                Array3::from_shape_fn(shape, |(x, y, z)| ((x * 7 + y * 5 + z * 3) % 11) as f32 - 5.0);
             let mask = detect(&volume, &Sign, &tiling, &Progress::silent()).unwrap();
             assert_eq!(mask, volume.mapv(|value| u8::from(value > 0.0)));
         }

@@ -43,9 +43,7 @@ pub fn identify(
         let mut input = Array5::zeros((group.len(), slab, 1, height, width));
         for (mut sample, &x) in input.outer_iter_mut().zip(group) {
             let start = x - slab / 2;
-            sample
-                .slice_mut(s![.., 0, ..ny, ..nz])
-                .assign(&volume.slice(s![start..start + slab, .., ..]));
+            sample.slice_mut(s![.., 0, ..ny, ..nz]).assign(&volume.slice(s![start..start + slab, .., ..]));
         }
         let values = network.predict(input)?;
         for (sample, &x) in values.outer_iter().zip(group) {

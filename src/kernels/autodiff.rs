@@ -1,4 +1,4 @@
-//! The convolution's backward pass, on any backend.
+//! The backward passes of the operations, on any backend.
 
 use burn::backend::Autodiff;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
@@ -7,39 +7,149 @@ use burn::backend::autodiff::{
     grads::Gradients,
     ops::{Backward, Ops, OpsKind},
 };
+use burn::tensor::Tensor;
 use burn::tensor::ops::FloatTensor;
 
-use super::ConvBackend;
+use super::KernelBackend;
+use super::backend::{Frozen, Normalised, unwrap, wrap};
 
 #[derive(Debug)]
-struct Convolution;
+struct Convolve;
 
-impl<B: ConvBackend> Backward<B, 2> for Convolution {
-    type State = (NodeId, NodeId);
+impl<B: KernelBackend> Backward<B, 3> for Convolve {
+    type State = [NodeId; 2];
 
-    fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
-        let [input, kernel] = ops.parents;
+    fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
         let gradient = gradients.consume::<B>(&ops.node);
-        let x: FloatTensor<B> = checkpointer.retrieve_node_output(ops.state.0);
-        let weights: FloatTensor<B> = checkpointer.retrieve_node_output(ops.state.1);
-        if let Some(node) = input {
-            let towards_input = B::conv_input_gradient(x.clone(), weights.clone(), gradient.clone());
-            gradients.register::<B>(node.id, towards_input);
-        }
-        if let Some(node) = kernel {
-            gradients.register::<B>(node.id, B::conv_kernel_gradient(x, weights, gradient));
+        let [x, kernel] = ops.state.map(|node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node));
+        let [input, weights, bias] = ops.parents;
+        let ([to_kernel, to_bias], to_input) = B::convolve_backward(x, kernel, gradient, input.is_some());
+        for (node, value) in [(input, to_input), (weights, Some(to_kernel)), (bias, Some(to_bias))] {
+            if let (Some(node), Some(value)) = (node, value) {
+                gradients.register::<B>(node.id, value);
+            }
         }
     }
 }
 
-impl<B: ConvBackend, C: CheckpointStrategy> ConvBackend for Autodiff<B, C> {
-    fn conv(x: FloatTensor<Self>, kernel: FloatTensor<Self>) -> FloatTensor<Self> {
-        match Convolution.prepare::<C>([x.node.clone(), kernel.node.clone()]).compute_bound().stateful() {
-            OpsKind::Tracked(mut prep) => {
-                let state = (prep.checkpoint(&x), prep.checkpoint(&kernel));
-                prep.finish(state, B::conv(x.primitive, kernel.primitive))
+#[derive(Debug)]
+struct Normalise;
+
+impl<B: KernelBackend> Backward<B, 3> for Normalise {
+    type State = ([NodeId; 3], [FloatTensor<B>; 2], Frozen);
+
+    fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let (nodes, statistics, frozen) = ops.state;
+        let [x, gamma, beta] = nodes.map(|node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node));
+        let values = B::normalise_backward(x, [gamma, beta], statistics, frozen, gradient);
+        for (node, value) in ops.parents.into_iter().zip(values) {
+            if let Some(node) = node {
+                gradients.register::<B>(node.id, value);
             }
-            OpsKind::UnTracked(prep) => prep.finish(B::conv(x.primitive, kernel.primitive)),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Pool;
+
+impl<B: KernelBackend> Backward<B, 1> for Pool {
+    type State = (NodeId, [usize; 3]);
+
+    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let (node, factor) = ops.state;
+        let x: FloatTensor<B> = checkpointer.retrieve_node_output(node);
+        let [input] = ops.parents;
+        if let Some(node) = input {
+            gradients.register::<B>(node.id, B::pool_backward(x, factor, gradient));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Join;
+
+impl<B: KernelBackend> Backward<B, 2> for Join {
+    type State = (usize, [usize; 3]);
+
+    fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let (channels, factor) = ops.state;
+        let values = B::join_backward(gradient, channels, factor);
+        for (node, value) in ops.parents.into_iter().zip(values) {
+            if let Some(node) = node {
+                gradients.register::<B>(node.id, value);
+            }
+        }
+    }
+}
+
+impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
+    fn convolve(
+        x: FloatTensor<Self>,
+        kernel: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node.clone(), kernel.node.clone(), bias.node.clone()];
+        match Convolve.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let state = [prep.checkpoint(&x), prep.checkpoint(&kernel)];
+                prep.finish(state, B::convolve(x.primitive, kernel.primitive, bias.primitive))
+            }
+            OpsKind::UnTracked(prep) => {
+                prep.finish(B::convolve(x.primitive, kernel.primitive, bias.primitive))
+            }
+        }
+    }
+
+    fn normalise(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        frozen: Frozen,
+    ) -> Normalised<FloatTensor<Self>, FloatTensor<Self>> {
+        let nodes = [x.node.clone(), gamma.node.clone(), beta.node.clone()];
+        let prep = Normalise.prepare::<C>(nodes).compute_bound().stateful();
+        let compute = |x: FloatTensor<Self>| {
+            B::normalise(x.primitive, gamma.primitive.clone(), beta.primitive.clone(), frozen)
+        };
+        // The statistics feed the running averages only: no gradient flows through them.
+        let constant =
+            |statistic: FloatTensor<B>| unwrap(Tensor::<Self, 1>::from_inner(wrap::<B, 1>(statistic)));
+        let (output, mean, variance) = match prep {
+            OpsKind::Tracked(mut prep) => {
+                let nodes = [prep.checkpoint(&x), prep.checkpoint(&gamma), prep.checkpoint(&beta)];
+                let Normalised { output, mean, variance } = compute(x);
+                let state = (nodes, [mean.clone(), variance.clone()], frozen);
+                (prep.finish(state, output), mean, variance)
+            }
+            OpsKind::UnTracked(prep) => {
+                let Normalised { output, mean, variance } = compute(x);
+                (prep.finish(output), mean, variance)
+            }
+        };
+        Normalised { output, mean: constant(mean), variance: constant(variance) }
+    }
+
+    fn pool(x: FloatTensor<Self>, factor: [usize; 3]) -> FloatTensor<Self> {
+        match Pool.prepare::<C>([x.node.clone()]).compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let state = (prep.checkpoint(&x), factor);
+                prep.finish(state, B::pool(x.primitive, factor))
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::pool(x.primitive, factor)),
+        }
+    }
+
+    fn join(skip: FloatTensor<Self>, coarse: FloatTensor<Self>, factor: [usize; 3]) -> FloatTensor<Self> {
+        let channels = wrap::<B, 5>(skip.primitive.clone()).dims()[1];
+        match Join.prepare::<C>([skip.node.clone(), coarse.node.clone()]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                prep.finish((channels, factor), B::join(skip.primitive, coarse.primitive, factor))
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::join(skip.primitive, coarse.primitive, factor)),
         }
     }
 }

@@ -229,7 +229,11 @@ impl Work for WideRows<'_> {
                     let values = &sums[row * pitch..row * pitch + input.size[2]];
                     // SAFETY: this row belongs to this task alone.
                     unsafe {
-                        std::ptr::copy_nonoverlapping(values.as_ptr(), self.job.output.0.add(to), values.len());
+                        std::ptr::copy_nonoverlapping(
+                            values.as_ptr(),
+                            self.job.output.0.add(to),
+                            values.len(),
+                        );
                     }
                 }
             }
@@ -247,7 +251,12 @@ struct Tile {
 
 impl WideRows<'_> {
     #[inline(always)]
-    unsafe fn tile<S: Simd, const OUT: usize, const RUN: usize>(&self, tile: Tile, output: usize, sums: &mut [f32]) {
+    unsafe fn tile<S: Simd, const OUT: usize, const RUN: usize>(
+        &self,
+        tile: Tile,
+        output: usize,
+        sums: &mut [f32],
+    ) {
         let mut vector = 0;
         unsafe {
             while vector + RUN <= tile.vectors {

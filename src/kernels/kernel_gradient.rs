@@ -37,7 +37,13 @@ impl Pass {
 
 /// The gradient `[out, in, x, y, z]` of a kernel, given the framed `input` of its convolution and
 /// the `gradient` `[image, out, x, y, z]` of the output.
-pub fn kernel_gradient(isa: Isa, input: &Planes, gradient: &[f32], outputs: usize, kernel: [usize; 3]) -> Vec<f32> {
+pub fn kernel_gradient(
+    isa: Isa,
+    input: &Planes,
+    gradient: &[f32],
+    outputs: usize,
+    kernel: [usize; 3],
+) -> Vec<f32> {
     let taps: usize = kernel.iter().product();
     // Narrow layers would leave half of a 512-bit register empty.
     let isa = if isa == Isa::Avx512 && outputs <= 8 { Isa::Avx2 } else { isa };
@@ -121,7 +127,8 @@ impl Work for Rows<'_> {
                             Pass::Twenty if S::MANY_REGISTERS => self.pass::<S, 20>(chunk),
                             Pass::Twenty => {
                                 for half in 0..2 {
-                                    let (tap, sums) = (chunk.tap + 10 * half, chunk.sums + 10 * half * S::LANES);
+                                    let (tap, sums) =
+                                        (chunk.tap + 10 * half, chunk.sums + 10 * half * S::LANES);
                                     self.pass::<S, 10>(Chunk { tap, sums, rows: rows.clone(), ..chunk });
                                 }
                             }

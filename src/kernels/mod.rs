@@ -1,12 +1,17 @@
-//! Convolutions as one trait over the backends, so that the CPU may bring its own.
+//! What the networks are computed with: four operations as one trait over the backends, burn's own
+//! versions for every device, and ours for the CPU.
 
 mod autodiff;
-mod convolution;
+mod backend;
 pub mod direct;
+mod flex;
+mod generic;
 pub mod kernel_gradient;
+pub mod normalisation;
 pub mod planes;
+pub mod pooling;
 #[cfg(test)]
 mod reference;
 pub mod simd;
 
-pub use convolution::{ConvBackend, convolve};
+pub use backend::{Frozen, KernelBackend, Normalised, convolve, join, normalise, pool};

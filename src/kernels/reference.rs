@@ -28,9 +28,11 @@ fn products(
     };
     for image in 0..images {
         for (output, input) in (0..outputs).flat_map(|o| (0..inputs).map(move |i| (o, i))) {
-            for (u, v, w) in (0..ka).flat_map(|u| (0..kb).flat_map(move |v| (0..kc).map(move |w| (u, v, w)))) {
+            for (u, v, w) in (0..ka).flat_map(|u| (0..kb).flat_map(move |v| (0..kc).map(move |w| (u, v, w))))
+            {
                 let weight = (((output * inputs + input) * ka + u) * kb + v) * kc + w;
-                for (x, y, z) in (0..a).flat_map(|x| (0..b).flat_map(move |y| (0..c).map(move |z| (x, y, z)))) {
+                for (x, y, z) in (0..a).flat_map(|x| (0..b).flat_map(move |y| (0..c).map(move |z| (x, y, z))))
+                {
                     if let (Some(p), Some(q), Some(r)) =
                         (source(x, u, ka, a), source(y, v, kb, b), source(z, w, kc, c))
                     {
@@ -68,7 +70,9 @@ pub fn input_gradient(
     kernel: [usize; 3],
 ) -> Vec<f32> {
     let mut result = vec![0.0; images * channels[1] * size.iter().product::<usize>()];
-    products(images, size, channels, kernel, |to, from, weight| result[from] += gradient[to] * weights[weight]);
+    products(images, size, channels, kernel, |to, from, weight| {
+        result[from] += gradient[to] * weights[weight]
+    });
     result
 }
 

@@ -1,20 +1,47 @@
 //! What a U-Net is built from.
 
-use burn::module::{Module, Param};
-use burn::nn::{BatchNorm, BatchNormConfig};
+use burn::module::{Module, Param, RunningState};
 use burn::tensor::activation::relu;
 use burn::tensor::backend::Backend;
-use burn::tensor::module::max_pool2d;
 use burn::tensor::{Tensor, TensorData};
 
 use super::architecture::LayerShape;
 use super::weights::{LayerWeights, Norm};
-use crate::kernels::{ConvBackend, convolve};
+use crate::kernels::{Frozen, KernelBackend, Normalised, convolve, normalise};
 
 /// Added to the variance before its root is taken (SPEC §6).
 pub const EPSILON: f64 = 1e-3;
 /// Share of the batch in the running statistics: 1 − Keras's momentum of 0.1.
-pub const MOMENTUM: f64 = 0.9;
+const MOMENTUM: f64 = 0.9;
+
+/// Batch normalisation: the batch's own statistics while training, running ones afterwards.
+#[derive(Module, Debug)]
+struct BatchNorm<B: Backend> {
+    gamma: Param<Tensor<B, 1>>,
+    beta: Param<Tensor<B, 1>>,
+    mean: RunningState<Tensor<B, 1>>,
+    variance: RunningState<Tensor<B, 1>>,
+}
+
+impl<B: KernelBackend> BatchNorm<B> {
+    /// `[n, channel, x, y, z]` → the same, with a ReLU if `rectified`.
+    fn forward(&self, x: Tensor<B, 5>, rectified: bool) -> Tensor<B, 5> {
+        if !B::ad_enabled(&x.device()) {
+            let scale = self.gamma.val() / (self.variance.value() + EPSILON).sqrt();
+            let offset = self.beta.val() - self.mean.value() * scale.clone();
+            let per_channel = [1, scale.dims()[0], 1, 1, 1];
+            let x = x * scale.reshape(per_channel) + offset.reshape(per_channel);
+            return if rectified { relu(x) } else { x };
+        }
+        let frozen = Frozen { epsilon: EPSILON, rectified };
+        let Normalised { output, mean, variance } = normalise(x, self.gamma.val(), self.beta.val(), frozen);
+        for (running, batch) in [(&self.mean, mean), (&self.variance, variance)] {
+            let blended = running.value_sync() * (1.0 - MOMENTUM) + batch.detach() * MOMENTUM;
+            running.update(blended.detach());
+        }
+        output
+    }
+}
 
 /// A convolution, its bias, and the normalisation and activation that follow it.
 #[derive(Module, Debug)]
@@ -25,16 +52,15 @@ pub struct Layer<B: Backend> {
     rectified: bool,
 }
 
-impl<B: ConvBackend> Layer<B> {
+impl<B: KernelBackend> Layer<B> {
     /// `[n, inputs, x, y, z]` → `[n, outputs, x, y, z]`.
     pub fn forward(&self, x: Tensor<B, 5>) -> Tensor<B, 5> {
-        let x = convolve(x, self.kernel.val());
-        let channels = self.bias.dims()[0];
-        let mut x = x + self.bias.val().reshape([1, channels, 1, 1, 1]);
-        if let Some(norm) = &self.norm {
-            x = norm.forward(x);
+        let x = convolve(x, self.kernel.val(), self.bias.val());
+        match &self.norm {
+            Some(norm) => norm.forward(x, self.rectified),
+            None if self.rectified => relu(x),
+            None => x,
         }
-        if self.rectified { relu(x) } else { x }
     }
 }
 
@@ -46,19 +72,15 @@ impl<B: Backend> Layer<B> {
         };
         let [x, y, z] = shape.kernel;
         let kernel = TensorData::new(weights.kernel.clone(), [shape.outputs, shape.inputs, x, y, z]);
-        let norm = weights.norm.as_ref().map(|norm| {
-            let mut module =
-                BatchNormConfig::new(shape.outputs).with_epsilon(EPSILON).with_momentum(MOMENTUM).init(device);
-            module.gamma = Param::from_tensor(vector(&norm.gamma));
-            module.beta = Param::from_tensor(vector(&norm.beta));
-            module.running_mean = burn::module::RunningState::new(vector(&norm.mean));
-            module.running_var = burn::module::RunningState::new(vector(&norm.variance));
-            module
-        });
         Layer {
             kernel: Param::from_tensor(Tensor::from_data(kernel, device)),
             bias: Param::from_tensor(vector(&weights.bias)),
-            norm,
+            norm: weights.norm.as_ref().map(|norm| BatchNorm {
+                gamma: Param::from_tensor(vector(&norm.gamma)),
+                beta: Param::from_tensor(vector(&norm.beta)),
+                mean: RunningState::new(vector(&norm.mean)),
+                variance: RunningState::new(vector(&norm.variance)),
+            }),
             rectified: shape.rectified,
         }
     }
@@ -74,74 +96,9 @@ impl<B: Backend> Layer<B> {
             norm: self.norm.as_ref().map(|norm| Norm {
                 gamma: plain(norm.gamma.val()),
                 beta: plain(norm.beta.val()),
-                mean: plain(norm.running_mean.value_sync()),
-                variance: plain(norm.running_var.value_sync()),
+                mean: plain(norm.mean.value_sync()),
+                variance: plain(norm.variance.value_sync()),
             }),
-        }
-    }
-}
-
-/// Maximum over blocks of `factor` voxels; burn has no 3-D pooling, so two 2-D ones follow each
-/// other. `[n, c, x, y, z]` → `[n, c, x / factor, …]`.
-pub fn pool<B: Backend>(x: Tensor<B, 5>, factor: [usize; 3]) -> Tensor<B, 5> {
-    let [n, c, a, b, d] = x.dims();
-    let [fa, fb, fd] = factor;
-    let x = x.reshape([n * c, a, b, d]);
-    let x = max_pool2d(x, [fb, fd], [fb, fd], [0, 0], [1, 1], false);
-    let x = if fa > 1 {
-        let x = x.reshape([n * c, 1, a, (b / fb) * (d / fd)]);
-        max_pool2d(x, [fa, 1], [fa, 1], [0, 0], [1, 1], false)
-    } else {
-        x
-    };
-    x.reshape([n, c, a / fa, b / fb, d / fd])
-}
-
-/// Every voxel repeated `factor` times along each axis (nearest neighbour).
-pub fn upsample<B: Backend>(x: Tensor<B, 5>, factor: [usize; 3]) -> Tensor<B, 5> {
-    let [n, c, a, b, d] = x.dims();
-    let [fa, fb, fd] = factor;
-    x.reshape([n * c * a, 1, b, 1, d, 1])
-        .expand([n * c * a, fa, b, fb, d, fd])
-        .reshape([n, c, fa * a, fb * b, fd * d])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use burn::backend::Flex;
-
-    fn counting(dims: [usize; 5]) -> (Tensor<Flex, 5>, Vec<f32>) {
-        let values: Vec<f32> = (0..dims.iter().product()).map(|i: usize| ((i * 37) % 101) as f32).collect();
-        let data = TensorData::new(values.clone(), dims);
-        (Tensor::from_data(data, &Default::default()), values)
-    }
-
-    #[test]
-    fn pooling_takes_the_largest_voxel_of_each_block() {
-        for factor in [[2, 2, 2], [1, 2, 2]] {
-            let [a, b, c] = [4, 6, 8];
-            let (x, values) = counting([1, 2, a, b, c]);
-            let pooled: Vec<f32> = pool(x, factor).into_data().to_vec().unwrap();
-            let mut expected = vec![f32::MIN; pooled.len()];
-            for (index, value) in values.into_iter().enumerate() {
-                let (channel, i, j, k) = (index / (a * b * c), index / (b * c) % a, index / c % b, index % c);
-                let at = ((channel * (a / factor[0]) + i / factor[0]) * (b / 2) + j / 2) * (c / 2) + k / 2;
-                expected[at] = expected[at].max(value);
-            }
-            assert_eq!(pooled, expected);
-        }
-    }
-
-    #[test]
-    fn upsampling_repeats_every_voxel() {
-        let [a, b, c] = [2, 3, 4];
-        let (x, values) = counting([2, 1, a, b, c]);
-        let large: Vec<f32> = upsample(x, [2, 2, 2]).into_data().to_vec().unwrap();
-        for (index, value) in large.into_iter().enumerate() {
-            let (n, i, j, k) =
-                (index / (8 * a * b * c), index / (4 * b * c) % (2 * a), index / (2 * c) % (2 * b), index % (2 * c));
-            assert_eq!(value, values[((n * a + i / 2) * b + j / 2) * c + k / 2]);
         }
     }
 }

@@ -2,11 +2,13 @@
 
 mod architecture;
 mod blocks;
+mod cpu;
 mod predictor;
 mod unet;
 pub mod weights;
 
 pub use architecture::{Architecture, Kind};
+pub use cpu::CpuPredictor;
 pub use predictor::{BurnPredictor, Predictor};
 pub use unet::Unet;
 pub use weights::Weights;

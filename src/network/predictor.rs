@@ -7,7 +7,7 @@ use ndarray::Array5;
 use super::architecture::Architecture;
 use super::unet::{Unet, activate};
 use super::weights::Weights;
-use crate::kernels::ConvBackend;
+use crate::kernels::KernelBackend;
 
 /// A network ready to be applied.
 pub trait Predictor {
@@ -20,20 +20,20 @@ pub trait Predictor {
 }
 
 /// A network computed by burn.
-pub struct BurnPredictor<B: ConvBackend> {
+pub struct BurnPredictor<B: KernelBackend> {
     network: Unet<B>,
     architecture: Architecture,
     device: B::Device,
 }
 
-impl<B: ConvBackend> BurnPredictor<B> {
+impl<B: KernelBackend> BurnPredictor<B> {
     /// Brings the weights to `device`.
     pub fn new(weights: &Weights, device: B::Device) -> Self {
         BurnPredictor { network: Unet::new(weights, &device), architecture: weights.architecture, device }
     }
 }
 
-impl<B: ConvBackend> Predictor for BurnPredictor<B> {
+impl<B: KernelBackend> Predictor for BurnPredictor<B> {
     fn architecture(&self) -> Architecture {
         self.architecture
     }

@@ -5,9 +5,9 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
 use super::architecture::{Architecture, DEPTH, Kind};
-use super::blocks::{Layer, pool, upsample};
+use super::blocks::Layer;
 use super::weights::Weights;
-use crate::kernels::ConvBackend;
+use crate::kernels::{KernelBackend, join, pool};
 
 /// A U-Net on a backend. The planar network is a volume of depth 1 with slices as channels.
 #[derive(Module, Debug)]
@@ -32,7 +32,7 @@ impl<B: Backend> Unet<B> {
     }
 }
 
-impl<B: ConvBackend> Unet<B> {
+impl<B: KernelBackend> Unet<B> {
     /// `[n, inputs, x, y, z]` → `[n, outputs, x, y, z]`: the logits of background and vertebra, or
     /// the regressed label value.
     pub fn forward(&self, x: Tensor<B, 5>) -> Tensor<B, 5> {
@@ -47,7 +47,7 @@ impl<B: ConvBackend> Unet<B> {
         }
         x = pair(x);
         while let Some(skip) = skips.pop() {
-            x = pair(Tensor::cat(vec![skip, upsample(x, self.pooling)], 1));
+            x = pair(join(skip, x, self.pooling));
         }
         layers.fold(x, |x, layer| layer.forward(x))
     }

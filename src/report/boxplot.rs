@@ -64,7 +64,13 @@ pub fn boxplot(path: &Path, distances: &[(Level, Vec<f64>)]) -> Result<()> {
         value += step;
     }
     let middle = (left + right) / 2.0;
-    canvas.text([middle, 20.0], "Distance of found from annotated centroids (mm)", 17.0, Anchor::Middle, BLACK);
+    canvas.text(
+        [middle, 20.0],
+        "Distance of found from annotated centroids (mm)",
+        17.0,
+        Anchor::Middle,
+        BLACK,
+    );
     canvas.text([middle, bottom + 42.0], "Vertebra", 15.0, Anchor::Middle, BLACK);
 
     let width = (right - left) / distances.len().max(1) as f32;
@@ -78,7 +84,9 @@ pub fn boxplot(path: &Path, distances: &[(Level, Vec<f64>)]) -> Result<()> {
         }
         let quartiles = Quartiles::of(values);
         canvas.rectangle([x - half, y(quartiles.upper)], [x + half, y(quartiles.lower)], 1.2, BLACK);
-        for (edge, whisker) in [(quartiles.lower, quartiles.whiskers[0]), (quartiles.upper, quartiles.whiskers[1])] {
+        for (edge, whisker) in
+            [(quartiles.lower, quartiles.whiskers[0]), (quartiles.upper, quartiles.whiskers[1])]
+        {
             canvas.line([x, y(edge)], [x, y(whisker)], 1.2, BLACK);
             canvas.line([x - half / 2.0, y(whisker)], [x + half / 2.0, y(whisker)], 1.2, BLACK);
         }

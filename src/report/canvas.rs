@@ -104,7 +104,12 @@ impl Canvas {
             if let Some(outline) = font.outline_glyph(glyph) {
                 let bounds = outline.px_bounds();
                 outline.draw(|dx, dy, cover| {
-                    self.blend(bounds.min.x as i64 + i64::from(dx), bounds.min.y as i64 + i64::from(dy), cover, colour);
+                    self.blend(
+                        bounds.min.x as i64 + i64::from(dx),
+                        bounds.min.y as i64 + i64::from(dy),
+                        cover,
+                        colour,
+                    );
                 });
             }
             x += scaled.h_advance(id);

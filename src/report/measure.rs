@@ -52,7 +52,9 @@ impl<W: Write> MeasureText<W> {
 
     /// Identification is done, its values are multiplied by the mask and reduced to vertebrae.
     pub fn aggregation_begins(&mut self) -> Result<()> {
-        for step in ["finished identification", "finished multiplying", "start aggregating", "finish aggregating"] {
+        for step in
+            ["finished identification", "finished multiplying", "start aggregating", "finish aggregating"]
+        {
             self.line(step)?;
         }
         Ok(())
@@ -157,9 +159,8 @@ mod tests {
 
     /// The example block of the original's README, from its own coordinates.
     pub(crate) fn readme_block() -> String {
-        let found: Vec<Vertebra> = FOUND
-            .map(|(name, voxels, mm)| Vertebra { level: name.parse().unwrap(), mm, voxels })
-            .to_vec();
+        let found: Vec<Vertebra> =
+            FOUND.map(|(name, voxels, mm)| Vertebra { level: name.parse().unwrap(), mm, voxels }).to_vec();
         let centroid = |name: &str, mm| Centroid { level: name.parse().unwrap(), mm };
         let comparison = compare(
             &ANNOTATED.map(|(name, mm)| centroid(name, mm)),

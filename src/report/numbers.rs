@@ -75,9 +75,7 @@ fn scientific_texts(values: &[f64]) -> Vec<String> {
     let right = parts.iter().map(|((_, fraction), _)| fraction.len()).max().unwrap_or(0);
     parts
         .iter()
-        .map(|((whole, fraction), power)| {
-            exponent(&format!("{whole:>left$}.{fraction:0<right$}e{power}"))
-        })
+        .map(|((whole, fraction), power)| exponent(&format!("{whole:>left$}.{fraction:0<right$}e{power}")))
         .collect()
 }
 
@@ -132,7 +130,10 @@ mod tests {
 
     #[test]
     fn floats_look_as_python_prints_them() {
-        assert_eq!([81.0, 0.1, -2.5, 1e-5, 1e16, f64::NAN].map(python), ["81.0", "0.1", "-2.5", "1e-05", "1e+16", "nan"]);
+        assert_eq!(
+            [81.0, 0.1, -2.5, 1e-5, 1e16, f64::NAN].map(python),
+            ["81.0", "0.1", "-2.5", "1e-05", "1e+16", "nan"]
+        );
         assert_eq!(python_list(&[81.0, 39.5]), "[81.0, 39.5]");
         assert_eq!(python_rounded(85.77, 1), "85.8");
         assert_eq!(python_rounded(5.0, 2), "5.0");

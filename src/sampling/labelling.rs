@@ -30,12 +30,7 @@ pub fn centroid_indices(centroids: &[Centroid], spacing: f64) -> Vec<[i64; 3]> {
 ///
 /// `centroids` are in mm from the first voxel along the grid's axes, in file order. Fewer than two
 /// have no axis to paint along and are an error.
-pub fn paint(
-    shape: [usize; 3],
-    centroids: &[Centroid],
-    spacing: f64,
-    kind: Kind,
-) -> Result<Array3<u8>> {
+pub fn paint(shape: [usize; 3], centroids: &[Centroid], spacing: f64, kind: Kind) -> Result<Array3<u8>> {
     ensure!(
         centroids.len() >= 2,
         "one annotated vertebra has no neighbour to draw the spine to; annotate at least two"

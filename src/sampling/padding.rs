@@ -9,9 +9,7 @@ pub fn padded<T: Clone, D: Dimension>(array: ArrayView<T, D>, least: &[usize], v
         shape[axis] = shape[axis].max(least);
     }
     let mut grown = Array::from_elem(shape, value);
-    grown
-        .slice_each_axis_mut(|axis| Slice::from(0..array.len_of(axis.axis)))
-        .assign(&array);
+    grown.slice_each_axis_mut(|axis| Slice::from(0..array.len_of(axis.axis))).assign(&array);
     grown
 }
 

@@ -55,11 +55,7 @@ pub fn cut(volume: &Array3<f32>, labelling: &Array3<u8>, options: &Options) -> R
             }
             uniform_ones += 1;
         }
-        patches.push(Patch {
-            corner,
-            sample: volume.slice(region).to_owned(),
-            labelling: label.to_owned(),
-        });
+        patches.push(Patch { corner, sample: volume.slice(region).to_owned(), labelling: label.to_owned() });
     }
     if patches.len() < options.count {
         bail!(

@@ -27,9 +27,7 @@ pub fn read(path: &Path) -> Result<Volume> {
 fn read_unnamed(path: &Path) -> Result<Volume> {
     let mut stream = open(path)?;
     let mut bytes = [0; HEADER];
-    stream
-        .read_exact(&mut bytes)
-        .map_err(|error| broken(error, "its header is incomplete"))?;
+    stream.read_exact(&mut bytes).map_err(|error| broken(error, "its header is incomplete"))?;
     let header = parse(&bytes)?;
     let shape = shape(&header)?;
     let voxel_type = voxel_type(&header)?;
@@ -106,7 +104,10 @@ fn shape(header: &NiftiHeader) -> Result<[usize; 3]> {
 fn voxel_type(header: &NiftiHeader) -> Result<NiftiType> {
     use NiftiType::*;
     let kind = header.data_type().map_err(|_| {
-        anyhow::anyhow!("its data type code {} is not in the NIfTI standard; export it again", header.datatype)
+        anyhow::anyhow!(
+            "its data type code {} is not in the NIfTI standard; export it again",
+            header.datatype
+        )
     })?;
     match kind {
         Rgb24 | Rgba32 => bail!("it holds colours (RGB), not Hounsfield units; pass the CT itself"),

@@ -115,20 +115,16 @@ mod tests {
 
     #[test]
     fn lps_stays_as_it_is() {
-        let lps = volume(
-            [[-1.0, 0.0, 0.0, 0.0], [0.0, -2.0, 0.0, 0.0], [0.0, 0.0, 3.0, 0.0]],
-            [1.0, 2.0, 3.0],
-        );
+        let lps =
+            volume([[-1.0, 0.0, 0.0, 0.0], [0.0, -2.0, 0.0, 0.0], [0.0, 0.0, 3.0, 0.0]], [1.0, 2.0, 3.0]);
         assert_eq!(Orientation::to_lps(&lps.geometry).unwrap(), Orientation::IDENTITY);
     }
 
     #[test]
     fn a_swapped_and_flipped_volume_keeps_every_voxel_at_its_place_in_the_world() {
         // Stored axes: superior→inferior, left→right, anterior→posterior, slightly oblique.
-        let stored = volume(
-            [[0.1, 2.0, 0.0, 5.0], [0.0, 0.1, -3.0, 6.0], [-1.0, 0.0, 0.0, 7.0]],
-            [1.0, 2.0, 3.0],
-        );
+        let stored =
+            volume([[0.1, 2.0, 0.0, 5.0], [0.0, 0.1, -3.0, 6.0], [-1.0, 0.0, 0.0, 7.0]], [1.0, 2.0, 3.0]);
         let orientation = Orientation::to_lps(&stored.geometry).unwrap();
         assert_eq!(orientation, Orientation { axes: [1, 2, 0], flipped: [true, false, true] });
         let oriented = orientation.apply(stored.clone());

@@ -41,9 +41,8 @@ fn taps(size_in: usize, size_out: usize, step: f64) -> Vec<Option<Tap>> {
 pub fn resample(volume: &Volume, spacing: f64) -> Array3<f32> {
     let from = &volume.geometry;
     let shape = resampled_shape(from.shape, from.spacing, spacing);
-    let [tx, ty, tz]: [Vec<Option<Tap>>; 3] = std::array::from_fn(|axis| {
-        taps(from.shape[axis], shape[axis], spacing / from.spacing[axis])
-    });
+    let [tx, ty, tz]: [Vec<Option<Tap>>; 3] =
+        std::array::from_fn(|axis| taps(from.shape[axis], shape[axis], spacing / from.spacing[axis]));
     let voxels = &volume.voxels;
     let mut output = Array3::zeros(shape);
     output.axis_iter_mut(Axis(0)).into_par_iter().zip(tx.par_iter()).for_each(|(mut plane, x)| {
@@ -97,7 +96,10 @@ mod tests {
     fn a_ramp_stays_a_ramp_inside_and_is_clamped_at_the_edge() {
         let volume = ramp([4, 1, 1], [2.0, 1.0, 1.0]);
         let output = resample(&volume, 1.0);
-        assert_eq!(output.iter().copied().collect::<Vec<_>>(), [0.0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3.0]);
+        assert_eq!(
+            output.iter().copied().collect::<Vec<_>>(),
+            [0.0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3.0]
+        );
     }
 
     #[test]

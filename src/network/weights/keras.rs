@@ -36,7 +36,9 @@ fn parse(bytes: Vec<u8>, kind: Kind) -> Result<Weights> {
         let tensor = |part: &str| -> Result<Tensor> {
             let name = weights
                 .iter()
-                .find(|name| name.split('/').next_back().is_some_and(|last| last.split(':').next() == Some(part)))
+                .find(|name| {
+                    name.split('/').next_back().is_some_and(|last| last.split(':').next() == Some(part))
+                })
                 .with_context(|| format!("the layer '{layer}' has no {part}"))?;
             let dataset = file.dataset(&format!("{root}{layer}/{name}"))?;
             let shape = dataset.shape()?.iter().map(|&size| size as usize).collect();
@@ -122,7 +124,9 @@ fn to_keras(shape: &LayerShape, values: &[f32]) -> Vec<f32> {
     let mut kernel = Vec::with_capacity(values.len());
     for tap in 0..taps {
         for input in 0..shape.inputs {
-            kernel.extend((0..shape.outputs).map(|output| values[(output * shape.inputs + input) * taps + tap]));
+            kernel.extend(
+                (0..shape.outputs).map(|output| values[(output * shape.inputs + input) * taps + tap]),
+            );
         }
     }
     kernel

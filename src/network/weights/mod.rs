@@ -97,16 +97,33 @@ impl Weights {
     /// Refuses weights of the wrong number or with NaN or infinite values.
     fn check(&self) -> Result<()> {
         let shapes = self.architecture.layers();
-        ensure!(self.layers.len() == shapes.len(), "{} layers are there, not {}", self.layers.len(), shapes.len());
+        ensure!(
+            self.layers.len() == shapes.len(),
+            "{} layers are there, not {}",
+            self.layers.len(),
+            shapes.len()
+        );
         for (index, (shape, layer)) in shapes.iter().zip(&self.layers).enumerate() {
             let taps: usize = shape.kernel.iter().product();
-            let mut vectors = vec![(&layer.kernel, taps * shape.inputs * shape.outputs), (&layer.bias, shape.outputs)];
+            let mut vectors =
+                vec![(&layer.kernel, taps * shape.inputs * shape.outputs), (&layer.bias, shape.outputs)];
             if let Some(norm) = &layer.norm {
-                vectors.extend([&norm.gamma, &norm.beta, &norm.mean, &norm.variance].map(|v| (v, shape.outputs)));
+                vectors.extend(
+                    [&norm.gamma, &norm.beta, &norm.mean, &norm.variance].map(|v| (v, shape.outputs)),
+                );
             }
             for (values, count) in vectors {
-                ensure!(values.len() == count, "layer {} holds {} weights, not {count}", index + 1, values.len());
-                ensure!(values.iter().all(|value| value.is_finite()), "layer {} holds NaN or infinity", index + 1);
+                ensure!(
+                    values.len() == count,
+                    "layer {} holds {} weights, not {count}",
+                    index + 1,
+                    values.len()
+                );
+                ensure!(
+                    values.iter().all(|value| value.is_finite()),
+                    "layer {} holds NaN or infinity",
+                    index + 1
+                );
             }
         }
         Ok(())

@@ -1,0 +1,296 @@
+//! The operations a U-Net is made of, as a seam between networks and backends.
+
+use burn::tensor::backend::Backend;
+use burn::tensor::ops::FloatTensor;
+use burn::tensor::{Tensor, TensorPrimitive};
+
+use super::generic;
+
+/// A normalised batch and the statistics it was normalised with.
+pub struct Normalised<T, S> {
+    /// Scaled, shifted and perhaps rectified values.
+    pub output: T,
+    /// Mean of each channel.
+    pub mean: S,
+    /// Population variance of each channel.
+    pub variance: S,
+}
+
+/// What [`KernelBackend::normalise`] needs to know besides tensors.
+#[derive(Clone, Copy, Debug)]
+pub struct Frozen {
+    /// Added to the variance.
+    pub epsilon: f64,
+    /// Whether a ReLU follows.
+    pub rectified: bool,
+}
+
+/// A backend with the operations of the networks; the defaults use burn's own kernels.
+///
+/// Values are `[batch, channel, x, y, z]`, planes are volumes of depth 1. Convolutions have
+/// stride 1 and "same" zero padding: an axis with k taps is padded by (k − 1) / 2 zeros before and
+/// k / 2 after, so that even kernels lean the way Keras's do.
+pub trait KernelBackend: Backend {
+    /// `x` convolved with `kernel` `[out, in, x, y, z]`, plus `bias` `[out]`.
+    fn convolve(
+        x: FloatTensor<Self>,
+        kernel: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        generic::convolve::<Self>(x, kernel, bias)
+    }
+
+    /// The gradients of the kernel, the bias and, if wanted, the input.
+    fn convolve_backward(
+        x: FloatTensor<Self>,
+        kernel: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        input_wanted: bool,
+    ) -> ([FloatTensor<Self>; 2], Option<FloatTensor<Self>>) {
+        generic::convolve_backward::<Self>(x, kernel, gradient, input_wanted)
+    }
+
+    /// Batch normalisation with the statistics of the batch itself.
+    fn normalise(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        frozen: Frozen,
+    ) -> Normalised<FloatTensor<Self>, FloatTensor<Self>> {
+        generic::normalise::<Self>(x, gamma, beta, frozen)
+    }
+
+    /// The gradients of input, gamma and beta.
+    fn normalise_backward(
+        x: FloatTensor<Self>,
+        [gamma, beta]: [FloatTensor<Self>; 2],
+        [mean, variance]: [FloatTensor<Self>; 2],
+        frozen: Frozen,
+        gradient: FloatTensor<Self>,
+    ) -> [FloatTensor<Self>; 3] {
+        generic::normalise_backward::<Self>(x, [gamma, beta], [mean, variance], frozen, gradient)
+    }
+
+    /// The maximum of every block of `factor` voxels.
+    fn pool(x: FloatTensor<Self>, factor: [usize; 3]) -> FloatTensor<Self> {
+        generic::pool::<Self>(x, factor)
+    }
+
+    /// The gradient of the input of [`KernelBackend::pool`].
+    fn pool_backward(
+        x: FloatTensor<Self>,
+        factor: [usize; 3],
+        gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        generic::pool_backward::<Self>(x, factor, gradient)
+    }
+
+    /// The channels of `skip`, then those of `coarse` with every voxel repeated `factor` times.
+    fn join(skip: FloatTensor<Self>, coarse: FloatTensor<Self>, factor: [usize; 3]) -> FloatTensor<Self> {
+        generic::join::<Self>(skip, coarse, factor)
+    }
+
+    /// The gradients of `skip`, which has so many channels, and of `coarse`.
+    fn join_backward(
+        gradient: FloatTensor<Self>,
+        channels: usize,
+        factor: [usize; 3],
+    ) -> [FloatTensor<Self>; 2] {
+        generic::join_backward::<Self>(gradient, channels, factor)
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl KernelBackend for burn_cuda::Cuda {}
+
+pub(super) fn wrap<B: Backend, const D: usize>(primitive: FloatTensor<B>) -> Tensor<B, D> {
+    Tensor::from_primitive(TensorPrimitive::Float(primitive))
+}
+
+pub(super) fn unwrap<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> FloatTensor<B> {
+    tensor.into_primitive().tensor()
+}
+
+/// See [`KernelBackend::convolve`].
+pub fn convolve<B: KernelBackend>(x: Tensor<B, 5>, kernel: Tensor<B, 5>, bias: Tensor<B, 1>) -> Tensor<B, 5> {
+    wrap(B::convolve(unwrap(x), unwrap(kernel), unwrap(bias)))
+}
+
+/// See [`KernelBackend::normalise`].
+pub fn normalise<B: KernelBackend>(
+    x: Tensor<B, 5>,
+    gamma: Tensor<B, 1>,
+    beta: Tensor<B, 1>,
+    frozen: Frozen,
+) -> Normalised<Tensor<B, 5>, Tensor<B, 1>> {
+    let Normalised { output, mean, variance } = B::normalise(unwrap(x), unwrap(gamma), unwrap(beta), frozen);
+    Normalised { output: wrap(output), mean: wrap(mean), variance: wrap(variance) }
+}
+
+/// See [`KernelBackend::pool`].
+pub fn pool<B: KernelBackend>(x: Tensor<B, 5>, factor: [usize; 3]) -> Tensor<B, 5> {
+    wrap(B::pool(unwrap(x), factor))
+}
+
+/// See [`KernelBackend::join`].
+pub fn join<B: KernelBackend>(skip: Tensor<B, 5>, coarse: Tensor<B, 5>, factor: [usize; 3]) -> Tensor<B, 5> {
+    wrap(B::join(unwrap(skip), unwrap(coarse), factor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::backend::{Autodiff, Flex};
+    use burn::tensor::{TensorData, activation::relu};
+
+    use crate::kernels::reference::{close, noise};
+
+    type Training = Autodiff<Flex>;
+
+    fn tensor<B: Backend, const D: usize>(dims: [usize; D], seed: u32) -> Tensor<B, D> {
+        let data = TensorData::new(noise(dims.iter().product(), seed), dims);
+        Tensor::from_data(data, &Default::default())
+    }
+
+    fn values<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
+        tensor.into_data().to_vec().unwrap()
+    }
+
+    /// A value and its gradients with respect to two or three leaves, of a scalar made of it with
+    /// fixed random weights.
+    fn traced(
+        output: Tensor<Training, 5>,
+        x: &Tensor<Training, 5>,
+        others: &[&Tensor<Training, 1>],
+    ) -> Vec<Vec<f32>> {
+        let weights = tensor(output.dims(), 99);
+        let mut traced = vec![values(output.clone())];
+        let gradients = (output * weights).sum().backward();
+        traced.push(values(x.grad(&gradients).unwrap()));
+        traced.extend(others.iter().map(|leaf| values(leaf.grad(&gradients).unwrap())));
+        traced
+    }
+
+    fn all_close(a: &[Vec<f32>], b: &[Vec<f32>]) -> bool {
+        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| close(a, b))
+    }
+
+    #[test]
+    fn a_convolution_and_its_gradients_are_burns() {
+        for kernel in [[3, 3, 3], [1, 3, 3], [1, 1, 1]] {
+            let x = tensor::<Training, 5>([2, 3, 4, 5, 6], 1).require_grad();
+            let [a, b, c] = kernel;
+            let weights = tensor::<Training, 5>([4, 3, a, b, c], 2).require_grad();
+            let bias = tensor::<Training, 1>([4], 3).require_grad();
+            let ours = convolve(x.clone(), weights.clone(), bias.clone());
+            let options = burn::tensor::ops::ConvOptions::new([1; 3], kernel.map(|k| k / 2), [1; 3], 1);
+            let burns = burn::tensor::module::conv3d(x.clone(), weights.clone(), Some(bias.clone()), options);
+            assert!(all_close(&traced(ours, &x, &[&bias]), &traced(burns, &x, &[&bias])));
+            let ours = convolve(x.clone(), weights.clone(), bias.clone());
+            let options = burn::tensor::ops::ConvOptions::new([1; 3], kernel.map(|k| k / 2), [1; 3], 1);
+            let burns = burn::tensor::module::conv3d(x, weights.clone(), Some(bias), options);
+            assert!(all_close(&traced(ours, &weights, &[]), &traced(burns, &weights, &[])));
+        }
+    }
+
+    #[test]
+    fn our_cpu_convolution_is_the_generic_one_for_even_kernels_too() {
+        let x = unwrap(tensor::<Flex, 5>([2, 3, 1, 7, 25], 1));
+        let weights = unwrap(tensor::<Flex, 5>([4, 3, 1, 5, 20], 2));
+        let bias = unwrap(tensor::<Flex, 1>([4], 3));
+        let plain = |tensor| values(wrap::<Flex, 5>(tensor));
+        let ours = Flex::convolve(x.clone(), weights.clone(), bias.clone());
+        let generic = generic::convolve::<Flex>(x.clone(), weights.clone(), bias);
+        assert!(close(&plain(ours.clone()), &plain(generic)));
+        let ([kernel, bias], input) = Flex::convolve_backward(x.clone(), weights.clone(), ours.clone(), true);
+        let ([k, b], i) = generic::convolve_backward::<Flex>(x, weights, ours, true);
+        assert!(close(&plain(kernel), &plain(k)));
+        assert!(close(&values(wrap::<Flex, 1>(bias)), &values(wrap::<Flex, 1>(b))));
+        assert!(close(&plain(input.unwrap()), &plain(i.unwrap())));
+    }
+
+    #[test]
+    fn normalisation_and_its_gradients_are_what_burns_autodiff_makes_of_the_formula() {
+        for rectified in [false, true] {
+            let frozen = Frozen { epsilon: 1e-3, rectified };
+            let x = tensor::<Training, 5>([2, 3, 4, 5, 7], 1).require_grad();
+            let gamma = tensor::<Training, 1>([3], 2).require_grad();
+            let beta = tensor::<Training, 1>([3], 3).require_grad();
+            let ours = normalise(x.clone(), gamma.clone(), beta.clone(), frozen);
+            let flat = x.clone().swap_dims(0, 1).reshape([3, 2 * 4 * 5 * 7]);
+            let mean = flat.clone().mean_dim(1);
+            let variance = (flat - mean.clone()).powi_scalar(2).mean_dim(1);
+            let per_channel = [1, 3, 1, 1, 1];
+            let deviation = (variance.clone() + 1e-3).sqrt();
+            let formula = (x.clone() - mean.clone().reshape(per_channel)) / deviation.reshape(per_channel)
+                * gamma.clone().reshape(per_channel)
+                + beta.clone().reshape(per_channel);
+            let formula = if rectified { relu(formula) } else { formula };
+            assert!(close(&values(ours.mean), &values(mean)));
+            assert!(close(&values(ours.variance), &values(variance)));
+            let leaves = [&gamma, &beta];
+            assert!(all_close(&traced(ours.output, &x, &leaves), &traced(formula, &x, &leaves)));
+        }
+    }
+
+    #[test]
+    fn our_cpu_operations_are_the_generic_ones() {
+        let plain = |tensor| values(wrap::<Flex, 5>(tensor));
+        let vector = |tensor| values(wrap::<Flex, 1>(tensor));
+        let x = unwrap(tensor::<Flex, 5>([2, 3, 4, 6, 8], 1));
+        let frozen = Frozen { epsilon: 1e-3, rectified: true };
+        let [gamma, beta] = [5, 6].map(|seed| unwrap(tensor::<Flex, 1>([3], seed)));
+        let ours = Flex::normalise(x.clone(), gamma.clone(), beta.clone(), frozen);
+        let other = generic::normalise::<Flex>(x.clone(), gamma.clone(), beta.clone(), frozen);
+        assert!(close(&plain(ours.output), &plain(other.output)));
+        let statistics = [ours.mean, ours.variance];
+        let parameters = [gamma, beta];
+        let gradient = unwrap(tensor::<Flex, 5>([2, 3, 4, 6, 8], 7));
+        let ours = Flex::normalise_backward(
+            x.clone(),
+            parameters.clone(),
+            statistics.clone(),
+            frozen,
+            gradient.clone(),
+        );
+        let other = generic::normalise_backward::<Flex>(x.clone(), parameters, statistics, frozen, gradient);
+        let [[dx, dg, db], [ex, eg, eb]] = [ours, other];
+        assert!(
+            close(&plain(dx), &plain(ex))
+                && close(&vector(dg), &vector(eg))
+                && close(&vector(db), &vector(eb))
+        );
+        for factor in [[2, 2, 2], [1, 2, 2]] {
+            let pooled = Flex::pool(x.clone(), factor);
+            assert_eq!(plain(pooled.clone()), plain(generic::pool::<Flex>(x.clone(), factor)));
+            let back = Flex::pool_backward(x.clone(), factor, pooled.clone());
+            assert_eq!(plain(back), plain(generic::pool_backward::<Flex>(x.clone(), factor, pooled.clone())));
+            let joined = Flex::join(x.clone(), pooled.clone(), factor);
+            assert_eq!(plain(joined.clone()), plain(generic::join::<Flex>(x.clone(), pooled, factor)));
+            let [skip, coarse] = Flex::join_backward(joined.clone(), 3, factor);
+            let [s, c] = generic::join_backward::<Flex>(joined, 3, factor);
+            assert!(close(&plain(skip), &plain(s)) && close(&plain(coarse), &plain(c)));
+        }
+    }
+
+    #[test]
+    fn pooling_and_joining_have_the_gradients_of_their_definition() {
+        let x = tensor::<Training, 5>([1, 2, 4, 4, 4], 1).require_grad();
+        let coarse = tensor::<Training, 5>([1, 3, 2, 2, 2], 2).require_grad();
+        let pooled = pool(x.clone(), [2, 2, 2]);
+        let weights = values(tensor::<Training, 5>(pooled.dims(), 99));
+        let (input, [output, gradient]) = (values(x.clone()), traced(pooled, &x, &[]).try_into().unwrap());
+        for (index, value) in input.iter().enumerate() {
+            let (channel, i, j, k) = (index / 64, index / 16 % 4, index / 4 % 4, index % 4);
+            let at = ((channel * 2 + i / 2) * 2 + j / 2) * 2 + k / 2;
+            assert_eq!(gradient[index], if output[at] == *value { weights[at] } else { 0.0 });
+        }
+        let joined = join(x.clone(), coarse.clone(), [2, 2, 2]);
+        let weights = values(tensor::<Training, 5>(joined.dims(), 99));
+        assert_eq!(traced(joined, &x, &[])[1], weights[..128]);
+        let joined = join(x, coarse.clone(), [2, 2, 2]);
+        let gradient = &traced(joined, &coarse, &[])[1];
+        let sum: f32 = weights[128..].iter().sum();
+        assert!((gradient.iter().sum::<f32>() - sum).abs() < 1e-3);
+    }
+}

@@ -1,0 +1,169 @@
+//! The operations of the networks on the CPU, with our own kernels over burn-flex's tensors.
+
+use burn::backend::Flex;
+use burn::tensor::TensorData;
+use burn::tensor::ops::FloatTensor;
+use burn_flex::FlexTensor;
+
+use super::backend::{Frozen, KernelBackend, Normalised};
+use super::direct::{self, Direction, Packed};
+use super::kernel_gradient::kernel_gradient;
+use super::planes::Planes;
+use super::simd::Isa;
+use super::{normalisation, pooling};
+
+/// Batch, channels and extent of a contiguous tensor.
+fn dims(tensor: &FlexTensor) -> (usize, usize, [usize; 3]) {
+    let shape = tensor.layout().shape();
+    (shape[0], shape[1], [shape[2], shape[3], shape[4]])
+}
+
+fn tensor(values: Vec<f32>, shape: &[usize]) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, shape.to_vec()))
+}
+
+fn volume(images: usize, channels: usize, size: [usize; 3]) -> [usize; 5] {
+    [images, channels, size[0], size[1], size[2]]
+}
+
+impl KernelBackend for Flex {
+    fn convolve(
+        x: FloatTensor<Self>,
+        kernel: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let [x, kernel, bias] = [x, kernel, bias].map(|tensor| tensor.to_contiguous());
+        let (images, inputs, size) = dims(&x);
+        let (outputs, _, taps) = dims(&kernel);
+        let (before, after) = Packed::frame(taps, Direction::Forward);
+        let isa = Isa::detect();
+        let packed = Packed::new(isa, kernel.storage(), [outputs, inputs], taps, size, Direction::Forward);
+        let planes = Planes::framed(x.storage(), images, inputs, size, before, after);
+        let mut output = vec![0.0; images * outputs * size.iter().product::<usize>()];
+        direct::convolve(&planes, &packed, Some(bias.storage()), false, &mut output);
+        tensor(output, &volume(images, outputs, size))
+    }
+
+    fn convolve_backward(
+        x: FloatTensor<Self>,
+        kernel: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        input_wanted: bool,
+    ) -> ([FloatTensor<Self>; 2], Option<FloatTensor<Self>>) {
+        let [x, kernel, gradient] = [x, kernel, gradient].map(|tensor| tensor.to_contiguous());
+        let (images, inputs, size) = dims(&x);
+        let (outputs, _, taps) = dims(&kernel);
+        let isa = Isa::detect();
+        let (before, after) = Packed::frame(taps, Direction::Forward);
+        let planes = Planes::framed(x.storage(), images, inputs, size, before, after);
+        let to_kernel = kernel_gradient(isa, &planes, gradient.storage(), outputs, taps);
+        let to_bias = normalisation::channel_sums(gradient.storage(), images, outputs);
+        let to_input = input_wanted.then(|| {
+            let (before, after) = Packed::frame(taps, Direction::Backward);
+            let packed =
+                Packed::new(isa, kernel.storage(), [outputs, inputs], taps, size, Direction::Backward);
+            let planes = Planes::framed(gradient.storage(), images, outputs, size, before, after);
+            let mut output = vec![0.0; images * inputs * size.iter().product::<usize>()];
+            direct::convolve(&planes, &packed, None, false, &mut output);
+            tensor(output, &volume(images, inputs, size))
+        });
+        let kernel_shape = volume(outputs, inputs, taps);
+        ([tensor(to_kernel, &kernel_shape), tensor(to_bias, &[outputs])], to_input)
+    }
+
+    fn normalise(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        frozen: Frozen,
+    ) -> Normalised<FloatTensor<Self>, FloatTensor<Self>> {
+        let [x, gamma, beta] = [x, gamma, beta].map(|tensor| tensor.to_contiguous());
+        let (images, channels, size) = dims(&x);
+        let (mean, variance) = normalisation::statistics(x.storage(), images, channels);
+        let scales = normalisation::scales(gamma.storage(), beta.storage(), &mean, &variance, frozen.epsilon);
+        let output = normalisation::apply(x.storage(), images, &scales, frozen.rectified);
+        Normalised {
+            output: tensor(output, &volume(images, channels, size)),
+            mean: tensor(mean, &[channels]),
+            variance: tensor(variance, &[channels]),
+        }
+    }
+
+    fn normalise_backward(
+        x: FloatTensor<Self>,
+        parameters: [FloatTensor<Self>; 2],
+        statistics: [FloatTensor<Self>; 2],
+        frozen: Frozen,
+        gradient: FloatTensor<Self>,
+    ) -> [FloatTensor<Self>; 3] {
+        let [x, gradient] = [x, gradient].map(|tensor| tensor.to_contiguous());
+        let [gamma, beta] = parameters.map(|tensor| tensor.to_contiguous());
+        let [mean, variance] = statistics.map(|tensor| tensor.to_contiguous());
+        let (images, channels, size) = dims(&x);
+        let backward = normalisation::Backward {
+            x: x.storage(),
+            gradient: gradient.storage(),
+            gamma: gamma.storage(),
+            beta: beta.storage(),
+            mean: mean.storage(),
+            variance: variance.storage(),
+            images,
+            epsilon: frozen.epsilon,
+            rectified: frozen.rectified,
+        };
+        let (to_x, to_gamma, to_beta) = backward.compute();
+        [
+            tensor(to_x, &volume(images, channels, size)),
+            tensor(to_gamma, &[channels]),
+            tensor(to_beta, &[channels]),
+        ]
+    }
+
+    fn pool(x: FloatTensor<Self>, factor: [usize; 3]) -> FloatTensor<Self> {
+        let x = x.to_contiguous();
+        let (images, channels, size) = dims(&x);
+        let output = pooling::pool(x.storage(), size, factor);
+        tensor(output, &volume(images, channels, pooling::pooled(size, factor)))
+    }
+
+    fn pool_backward(
+        x: FloatTensor<Self>,
+        factor: [usize; 3],
+        gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let [x, gradient] = [x, gradient].map(|tensor| tensor.to_contiguous());
+        let (images, channels, size) = dims(&x);
+        let output = pooling::pool_backward(x.storage(), gradient.storage(), size, factor);
+        tensor(output, &volume(images, channels, size))
+    }
+
+    fn join(skip: FloatTensor<Self>, coarse: FloatTensor<Self>, factor: [usize; 3]) -> FloatTensor<Self> {
+        let [skip, coarse] = [skip, coarse].map(|tensor| tensor.to_contiguous());
+        let (images, channels, size) = dims(&skip);
+        let (_, coarse_channels, _) = dims(&coarse);
+        let output = pooling::join(
+            skip.storage(),
+            coarse.storage(),
+            images,
+            [channels, coarse_channels],
+            size,
+            factor,
+        );
+        tensor(output, &volume(images, channels + coarse_channels, size))
+    }
+
+    fn join_backward(
+        gradient: FloatTensor<Self>,
+        channels: usize,
+        factor: [usize; 3],
+    ) -> [FloatTensor<Self>; 2] {
+        let gradient = gradient.to_contiguous();
+        let (images, all, size) = dims(&gradient);
+        let split = [channels, all - channels];
+        let (skip, coarse) = pooling::join_backward(gradient.storage(), images, split, size, factor);
+        [
+            tensor(skip, &volume(images, channels, size)),
+            tensor(coarse, &volume(images, all - channels, pooling::pooled(size, factor))),
+        ]
+    }
+}

@@ -16,6 +16,7 @@ pub mod device;
 pub mod evaluation;
 pub mod inference;
 pub mod kernels;
+pub mod learning;
 pub mod network;
 pub mod progress;
 pub mod report;

@@ -4,6 +4,9 @@ mod gen_detection;
 mod gen_identification;
 mod measure;
 mod options;
+mod train_detection;
+mod train_identification;
+mod training;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -24,6 +27,10 @@ enum Command {
     GenDetection(gen_detection::GenDetection),
     /// Cut samples for the identification network from annotated scans
     GenIdentification(gen_identification::GenIdentification),
+    /// Train the network that marks vertebral bodies
+    TrainDetection(train_detection::TrainDetection),
+    /// Train the network that names their levels
+    TrainIdentification(train_identification::TrainIdentification),
     /// Find and name the vertebrae of annotated scans and say how well
     Measure(measure::Measure),
 }
@@ -34,6 +41,8 @@ impl Cli {
         match self.command {
             Command::GenDetection(command) => command.run(),
             Command::GenIdentification(command) => command.run(),
+            Command::TrainDetection(command) => command.run(),
+            Command::TrainIdentification(command) => command.run(),
             Command::Measure(command) => command.run(),
         }
     }

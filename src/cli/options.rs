@@ -69,6 +69,14 @@ pub fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Two numbers of at least 0 such as `0.1,0.9`.
+pub fn pair(text: &str) -> Result<[f64; 2], String> {
+    let parts: Vec<f64> = text.split(',').map(not_negative).collect::<Result<_, _>>()?;
+    parts
+        .try_into()
+        .map_err(|_| "two numbers with a comma between them are needed, such as 0.1,0.9".to_owned())
+}
+
 /// Sizes such as `64x64x80`.
 pub fn size<const N: usize>(text: &str) -> Result<[usize; N], String> {
     let wrong =

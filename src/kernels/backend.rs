@@ -2,7 +2,7 @@
 
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::FloatTensor;
-use burn::tensor::{Tensor, TensorPrimitive};
+use burn::tensor::{Tensor, TensorData, TensorPrimitive};
 
 use super::generic;
 
@@ -98,6 +98,27 @@ pub trait KernelBackend: Backend {
     ) -> [FloatTensor<Self>; 2] {
         generic::join_backward::<Self>(gradient, channels, factor)
     }
+
+    /// The moved `value`; its moments are brought up to date. All are one-dimensional.
+    fn adam(
+        value: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        moments: &mut [FloatTensor<Self>; 2],
+        step: AdamStep,
+    ) -> FloatTensor<Self> {
+        generic::adam::<Self>(value, gradient, moments, step)
+    }
+}
+
+/// One step of Adam.
+#[derive(Clone, Copy, Debug)]
+pub struct AdamStep {
+    /// Learning rate, corrected for the moments' start at zero.
+    pub rate: f64,
+    /// Decay of both moments.
+    pub betas: [f64; 2],
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
 }
 
 #[cfg(feature = "cuda")]
@@ -109,6 +130,17 @@ pub(super) fn wrap<B: Backend, const D: usize>(primitive: FloatTensor<B>) -> Ten
 
 pub(super) fn unwrap<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> FloatTensor<B> {
     tensor.into_primitive().tensor()
+}
+
+/// A one-dimensional tensor of plain numbers.
+pub fn from_flat<B: Backend>(values: Vec<f32>, device: &B::Device) -> FloatTensor<B> {
+    let count = values.len();
+    unwrap(Tensor::<B, 1>::from_data(TensorData::new(values, [count]), device))
+}
+
+/// The plain numbers of a one-dimensional tensor.
+pub fn flat<B: Backend>(tensor: FloatTensor<B>) -> Vec<f32> {
+    wrap::<B, 1>(tensor).into_data().convert::<f32>().into_vec().unwrap_or_default()
 }
 
 /// See [`KernelBackend::convolve`].
@@ -141,7 +173,7 @@ pub fn join<B: KernelBackend>(skip: Tensor<B, 5>, coarse: Tensor<B, 5>, factor: 
 mod tests {
     use super::*;
     use burn::backend::{Autodiff, Flex};
-    use burn::tensor::{TensorData, activation::relu};
+    use burn::tensor::activation::relu;
 
     use crate::kernels::reference::{close, noise};
 

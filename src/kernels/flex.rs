@@ -5,7 +5,9 @@ use burn::tensor::TensorData;
 use burn::tensor::ops::FloatTensor;
 use burn_flex::FlexTensor;
 
-use super::backend::{Frozen, KernelBackend, Normalised};
+use rayon::prelude::*;
+
+use super::backend::{AdamStep, Frozen, KernelBackend, Normalised};
 use super::direct::{self, Direction, Packed};
 use super::kernel_gradient::kernel_gradient;
 use super::planes::Planes;
@@ -165,5 +167,36 @@ impl KernelBackend for Flex {
             tensor(skip, &volume(images, channels, size)),
             tensor(coarse, &volume(images, all - channels, pooling::pooled(size, factor))),
         ]
+    }
+
+    fn adam(
+        value: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        moments: &mut [FloatTensor<Self>; 2],
+        step: AdamStep,
+    ) -> FloatTensor<Self> {
+        /// Numbers a task moves: enough to be worth a task.
+        const CHUNK: usize = 1 << 14;
+        let mut value = value.to_contiguous();
+        let gradient = gradient.to_contiguous();
+        let [decay, slow_decay] = step.betas.map(|beta| beta as f32);
+        let (rate, epsilon) = (step.rate as f32, step.epsilon as f32);
+        let [first, second] = moments;
+        let values = value.storage_mut::<f32>().par_chunks_mut(CHUNK);
+        let memory = first
+            .storage_mut::<f32>()
+            .par_chunks_mut(CHUNK)
+            .zip(second.storage_mut::<f32>().par_chunks_mut(CHUNK));
+        let gradients = gradient.storage::<f32>().par_chunks(CHUNK);
+        values.zip(memory).zip(gradients).for_each(|((values, (first, second)), gradients)| {
+            for (((value, first), second), &gradient) in
+                values.iter_mut().zip(first).zip(second).zip(gradients)
+            {
+                *first = decay * *first + (1.0 - decay) * gradient;
+                *second = slow_decay * *second + (1.0 - slow_decay) * gradient * gradient;
+                *value -= rate * *first / (second.sqrt() + epsilon);
+            }
+        });
+        value
     }
 }

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{ConvOptions, FloatTensor, ModuleOps};
 
-use super::backend::{Frozen, Normalised, unwrap, wrap};
+use super::backend::{AdamStep, Frozen, Normalised, unwrap, wrap};
 
 fn kernel_sizes<B: Backend>(kernel: &FloatTensor<B>) -> [usize; 3] {
     let [_, _, x, y, z] = wrap::<B, 5>(kernel.clone()).dims();
@@ -212,4 +212,20 @@ pub fn join_backward<B: Backend>(
         .sum_dim(5)
         .reshape([n, all - channels, a / fa, b / fb, c / fc]);
     [unwrap(skip), unwrap(coarse)]
+}
+
+pub fn adam<B: Backend>(
+    value: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    moments: &mut [FloatTensor<B>; 2],
+    step: AdamStep,
+) -> FloatTensor<B> {
+    let gradient = wrap::<B, 1>(gradient);
+    let [first, second] = moments.clone().map(|moment| wrap::<B, 1>(moment));
+    let [decay, slow_decay] = step.betas;
+    let first = first * decay + gradient.clone() * (1.0 - decay);
+    let second = second * slow_decay + gradient.square() * (1.0 - slow_decay);
+    let moved = wrap::<B, 1>(value) - first.clone() * step.rate / (second.clone().sqrt() + step.epsilon);
+    *moments = [unwrap(first), unwrap(second)];
+    unwrap(moved)
 }

@@ -14,4 +14,6 @@ pub mod pooling;
 mod reference;
 pub mod simd;
 
-pub use backend::{Frozen, KernelBackend, Normalised, convolve, join, normalise, pool};
+pub use backend::{
+    AdamStep, Frozen, KernelBackend, Normalised, convolve, flat, from_flat, join, normalise, pool,
+};

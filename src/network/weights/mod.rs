@@ -3,9 +3,11 @@
 mod keras;
 mod safetensors;
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::architecture::{Architecture, Kind};
 use crate::sampling::random::Legacy;
@@ -70,14 +72,14 @@ impl Weights {
         Weights { architecture, layers }
     }
 
-    /// Reads a model; the ending of `path` chooses the format. Errors name the file.
+    /// Reads a model in either format, whatever its name, a checkpoint too. Errors name the file.
     pub fn read(path: &Path, kind: Kind) -> Result<Weights> {
         ensure!(
             path.is_file(),
             "the {kind} model {} is missing; train one with 'vertebrae train-{kind}'",
             path.display()
         );
-        let weights = match Format::of(path)? {
+        let weights = match Format::within(path)? {
             Format::Safetensors => safetensors::read(path)?.0,
             Format::Keras => keras::read(path, kind)?,
         };
@@ -150,7 +152,17 @@ impl Format {
     }
 }
 
-pub use self::safetensors::{read as read_safetensors, write as write_safetensors};
+impl Format {
+    /// The format of an existing file, told by its first bytes.
+    fn within(path: &Path) -> Result<Format> {
+        let mut start = [0; 4];
+        let read = File::open(path).and_then(|mut file| file.read(&mut start));
+        read.with_context(|| format!("{} cannot be read", path.display()))?;
+        Ok(if start == *b"\x89HDF" { Format::Keras } else { Format::Safetensors })
+    }
+}
+
+pub use self::safetensors::{Extra, read as read_safetensors, write as write_safetensors};
 
 #[cfg(test)]
 mod tests {

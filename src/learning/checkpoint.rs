@@ -1,0 +1,86 @@
+//! A training that can be taken up again: weights, moments and how far it had come.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use super::objective::Objective;
+use crate::network::{Kind, Weights, weights};
+
+/// Metadata key of the state, as JSON.
+const STATE: &str = "training";
+
+/// How far a training had come, and what it must be continued with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Epochs done.
+    pub epoch: usize,
+    /// Optimiser steps done.
+    pub step: u64,
+    /// Seed of weights and order.
+    pub seed: u32,
+    /// Samples a step.
+    pub batch_size: usize,
+    /// Learning rate before decay.
+    pub learning_rate: f64,
+    /// Loss.
+    pub objective: Objective,
+}
+
+/// A `.safetensors` file that is a model and a training at once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// The network.
+    pub weights: Weights,
+    /// The optimiser's moments, one pair a trained tensor.
+    pub moments: Vec<[Vec<f32>; 2]>,
+    /// How far it had come.
+    pub state: State,
+}
+
+impl Checkpoint {
+    /// Where the checkpoint of an epoch goes: `FOLDER/detection_model/detection_model.03`.
+    pub fn path(folder: &Path, kind: Kind, epoch: usize) -> PathBuf {
+        folder.join(format!("{kind}_model")).join(format!("{kind}_model.{epoch:02}"))
+    }
+
+    /// Writes the checkpoint, whole or not at all.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let metadata = BTreeMap::from([(STATE.to_owned(), serde_json::to_string(&self.state)?)]);
+        let extra: Vec<weights::Extra> = self
+            .moments
+            .iter()
+            .enumerate()
+            .flat_map(|(index, [first, second])| {
+                [
+                    (format!("adam{index:03}.first"), first.clone()),
+                    (format!("adam{index:03}.second"), second.clone()),
+                ]
+            })
+            .collect();
+        weights::write_safetensors(path, &self.weights, &metadata, &extra)
+    }
+
+    /// Reads a checkpoint; errors name the file.
+    pub fn read(path: &Path, kind: Kind) -> Result<Checkpoint> {
+        let (weights, metadata, extra) = weights::read_safetensors(path)?;
+        let found = weights.architecture.kind;
+        ensure!(found == kind, "{} is a checkpoint for {found}; one for {kind} is needed", path.display());
+        let state = metadata.get(STATE).with_context(|| {
+            format!("{} is a finished model, not a checkpoint; name a file below checkpoints", path.display())
+        })?;
+        let state = serde_json::from_str(state)
+            .with_context(|| format!("the training state in {} cannot be read", path.display()))?;
+        let mut extra: BTreeMap<String, Vec<f32>> = extra.into_iter().collect();
+        let mut moments = Vec::new();
+        while let Some(first) = extra.remove(&format!("adam{:03}.first", moments.len())) {
+            let second = extra.remove(&format!("adam{:03}.second", moments.len()));
+            let second = second.with_context(|| format!("{} lacks a moment", path.display()))?;
+            ensure!(first.len() == second.len(), "the moments in {} do not fit", path.display());
+            moments.push([first, second]);
+        }
+        Ok(Checkpoint { weights, moments, state })
+    }
+}

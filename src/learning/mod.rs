@@ -1,0 +1,18 @@
+//! Training: samples on disk become weights.
+
+mod adam;
+mod batches;
+mod checkpoint;
+mod losses;
+mod metrics;
+mod objective;
+mod tensorboard;
+mod trainer;
+
+pub use batches::Samples;
+pub use checkpoint::Checkpoint;
+pub use losses::{DetectionLoss, combined, dice, masked_distance, weighted_cross_entropy};
+pub use metrics::{Scores, detection_scores, identification_scores};
+pub use objective::Objective;
+pub use tensorboard::ScalarLog;
+pub use trainer::{Epoch, Options, train};

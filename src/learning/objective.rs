@@ -1,0 +1,53 @@
+//! What a network is trained for: its loss and its scores.
+
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+
+use super::losses::{DetectionLoss, combined, dice, masked_distance, weighted_cross_entropy};
+use super::metrics::{Scores, detection_scores, identification_scores};
+use crate::network::Kind;
+
+/// The loss and the scores of one of the networks.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Objective {
+    /// Background or vertebra.
+    Detection {
+        /// Which loss.
+        loss: DetectionLoss,
+        /// Weights of background and vertebra.
+        class_weights: [f64; 2],
+    },
+    /// The value of the level.
+    Identification,
+}
+
+impl Objective {
+    /// The network this is for.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Objective::Detection { .. } => Kind::Detection,
+            Objective::Identification => Kind::Identification,
+        }
+    }
+
+    /// The loss of a network's output for `labels` `[n, 1, x, y, z]`.
+    pub fn loss<B: Backend>(&self, output: Tensor<B, 5>, labels: Tensor<B, 5>) -> Tensor<B, 1> {
+        match *self {
+            Objective::Detection { loss, class_weights } => match loss {
+                DetectionLoss::WeightedCrossEntropy => weighted_cross_entropy(output, labels, class_weights),
+                DetectionLoss::Dice => dice(output, labels),
+                DetectionLoss::Combined => combined(output, labels, class_weights),
+            },
+            Objective::Identification => masked_distance(output, labels),
+        }
+    }
+
+    /// The scores of a network's output for `labels` `[n, 1, x, y, z]`.
+    pub fn scores<B: Backend>(&self, output: Tensor<B, 5>, labels: Tensor<B, 5>) -> Scores {
+        match self {
+            Objective::Detection { .. } => detection_scores(output, labels),
+            Objective::Identification => identification_scores(output, labels),
+        }
+    }
+}

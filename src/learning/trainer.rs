@@ -1,0 +1,346 @@
+//! The training loop.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use burn::module::AutodiffModule;
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{Tensor, TensorData};
+
+use super::adam::Adam;
+use super::batches::{Batch, Samples};
+use super::checkpoint::{Checkpoint, State};
+use super::metrics::Scores;
+use super::objective::Objective;
+use super::tensorboard::ScalarLog;
+use crate::kernels::KernelBackend;
+use crate::network::{Architecture, Unet, Weights};
+use crate::progress::Progress;
+
+/// How a network is trained.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Loss and scores.
+    pub objective: Objective,
+    /// Channels of the network's first level.
+    pub filters: usize,
+    /// Times every sample is seen.
+    pub epochs: usize,
+    /// Samples a step.
+    pub batch_size: usize,
+    /// Learning rate before decay.
+    pub learning_rate: f64,
+    /// Seed of the first weights and of the order of samples.
+    pub seed: u32,
+    /// Epochs from one checkpoint to the next.
+    pub checkpoint_every: usize,
+    /// Folder of the checkpoints.
+    pub checkpoints: PathBuf,
+    /// Folder of this training's event files.
+    pub logs: PathBuf,
+}
+
+/// One epoch's figures, the loss first.
+#[derive(Clone, Debug)]
+pub struct Epoch {
+    /// Its number, from 1.
+    pub number: usize,
+    /// Means over the training batches.
+    pub training: Scores,
+    /// Means over the other samples, after the epoch.
+    pub validation: Scores,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+impl Options {
+    fn state(&self, epoch: usize, step: u64) -> State {
+        State {
+            epoch,
+            step,
+            seed: self.seed,
+            batch_size: self.batch_size,
+            learning_rate: self.learning_rate,
+            objective: self.objective,
+        }
+    }
+
+    /// Refuses to continue a training that was begun with other options.
+    fn check(&self, checkpoint: &Checkpoint) -> Result<()> {
+        let state = &checkpoint.state;
+        let filters = checkpoint.weights.architecture.filters;
+        ensure!(
+            *state == self.state(state.epoch, state.step) && filters == self.filters,
+            "the checkpoint was made with --filters {filters} --batch-size {} --learning-rate {} --seed {} and the \
+             loss {}; pass the same options to continue it",
+            state.batch_size,
+            state.learning_rate,
+            state.seed,
+            serde_json::to_string(&state.objective)?
+        );
+        ensure!(
+            state.epoch < self.epochs,
+            "the checkpoint has {} of {} epochs behind it; ask for more with --epochs",
+            state.epoch,
+            self.epochs
+        );
+        Ok(())
+    }
+}
+
+/// Trains a network, from `resumed` on if given, and returns its weights.
+///
+/// `report` is called after every epoch. Interrupted and resumed or not, the same options give the
+/// same weights on the same machine.
+pub fn train<B>(
+    options: &Options,
+    training: &Samples,
+    validation: &Samples,
+    resumed: Option<Checkpoint>,
+    device: &B::Device,
+    progress: &Progress,
+    mut report: impl FnMut(&Epoch) -> Result<()>,
+) -> Result<Weights>
+where
+    B: AutodiffBackend<InnerBackend: KernelBackend> + KernelBackend,
+{
+    ensure!(
+        training.len() >= options.batch_size,
+        "{} holds {} samples, fewer than one batch of {}; generate more or lower --batch-size",
+        training.folder().display(),
+        training.len(),
+        options.batch_size
+    );
+    let architecture = Architecture { kind: options.objective.kind(), filters: options.filters };
+    let (weights, mut adam, done) = match resumed {
+        Some(checkpoint) => {
+            options.check(&checkpoint)?;
+            let Checkpoint { weights, moments, state } = checkpoint;
+            (weights, Adam::resumed(options.learning_rate, state.step, &moments, device), state.epoch)
+        }
+        None => (Weights::initial(architecture, options.seed), Adam::new(options.learning_rate), 0),
+    };
+    let mut model = Unet::<B>::new(&weights, device);
+    let mut logs = [
+        ScalarLog::create(&options.logs.join("train"))?,
+        ScalarLog::create(&options.logs.join("validation"))?,
+    ];
+
+    for number in done + 1..=options.epochs {
+        let begin = Instant::now();
+        let mut sums = Mean::default();
+        progress.start(training.len() / options.batch_size, format!("epoch {number}"));
+        let order = training.shuffled(options.seed, number);
+        training.for_each_batch(&order, options.batch_size, true, |batch| {
+            check_granularity(&batch, &architecture, training)?;
+            let (input, labels) = tensors::<B>(&batch, device);
+            let output = model.forward(input);
+            let loss = options.objective.loss(output.clone(), labels.clone());
+            let value = scalar(loss.clone())?;
+            ensure!(value.is_finite(), "the loss became {value} in epoch {number}; lower --learning-rate");
+            let scores = options.objective.scores(output.inner(), labels.inner());
+            let gradients = loss.backward();
+            // The module moves through the optimiser and back; there is no empty one to leave here.
+            model = adam.update::<B, _>(model.clone(), &gradients);
+            sums.add(value, &scores, 1.0);
+            progress.advance(1);
+            progress.remark(line(&sums.means()));
+            Ok(())
+        })?;
+
+        let frozen = model.valid();
+        let mut unseen = Mean::default();
+        progress.start(validation.len().div_ceil(options.batch_size), format!("validation {number}"));
+        let all: Vec<usize> = (0..validation.len()).collect();
+        validation.for_each_batch(&all, options.batch_size, false, |batch| {
+            check_granularity(&batch, &architecture, validation)?;
+            let (input, labels) = tensors::<B::InnerBackend>(&batch, device);
+            let output = frozen.forward(input);
+            let loss = scalar(options.objective.loss(output.clone(), labels.clone()))?;
+            unseen.add(loss, &options.objective.scores(output, labels), batch.shape[0] as f64);
+            progress.advance(1);
+            Ok(())
+        })?;
+        progress.clear();
+
+        let epoch = Epoch {
+            number,
+            training: sums.means(),
+            validation: unseen.means(),
+            seconds: begin.elapsed().as_secs_f64(),
+        };
+        for (log, scores) in logs.iter_mut().zip([&epoch.training, &epoch.validation]) {
+            for (name, value) in scores {
+                log.add(&format!("epoch_{name}"), number, *value)?;
+            }
+        }
+        report(&epoch)?;
+        if number % options.checkpoint_every == 0 {
+            let path = Checkpoint::path(&options.checkpoints, architecture.kind, number);
+            let state = options.state(number, adam.step);
+            Checkpoint { weights: model.weights(architecture), moments: adam.moments(), state }
+                .write(&path)?;
+        }
+    }
+    Ok(model.weights(architecture))
+}
+
+/// `loss 0.1234 accuracy 0.98`.
+pub(crate) fn line(scores: &Scores) -> String {
+    scores.iter().map(|(name, value)| format!("{name} {value:.4}")).collect::<Vec<_>>().join(" ")
+}
+
+impl std::fmt::Display for Epoch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "epoch {} {} | validation {} | {:.1} s",
+            self.number,
+            line(&self.training),
+            line(&self.validation),
+            self.seconds
+        )
+    }
+}
+
+fn check_granularity(batch: &Batch, architecture: &Architecture, samples: &Samples) -> Result<()> {
+    let [_, channels, x, y, z] = batch.shape;
+    let fits = [x, y, z].iter().zip(architecture.granularity()).all(|(size, factor)| size % factor == 0);
+    ensure!(
+        fits && channels == architecture.inputs(),
+        "the samples in {} are {channels} x {x} x {y} x {z}; the {} network needs {} channels and extents that are \
+         multiples of {:?}",
+        samples.folder().display(),
+        architecture.kind,
+        architecture.inputs(),
+        architecture.granularity()
+    );
+    Ok(())
+}
+
+fn tensors<B: Backend>(batch: &Batch, device: &B::Device) -> (Tensor<B, 5>, Tensor<B, 5>) {
+    let tensor = |values: &[f32], shape: [usize; 5]| {
+        Tensor::from_data(TensorData::new(values.to_vec(), shape), device)
+    };
+    (tensor(&batch.input, batch.shape), tensor(&batch.labels, batch.label_shape()))
+}
+
+fn scalar<B: Backend>(tensor: Tensor<B, 1>) -> Result<f64> {
+    let values = tensor.into_data().convert::<f32>().into_vec::<f32>();
+    let value = values.ok().and_then(|values| values.first().copied());
+    value.map(f64::from).context("the loss could not be read back from the device")
+}
+
+/// A running mean of the loss and the scores.
+#[derive(Default)]
+struct Mean {
+    sums: Scores,
+    weight: f64,
+}
+
+impl Mean {
+    fn add(&mut self, loss: f64, scores: &Scores, weight: f64) {
+        let named = std::iter::once(("loss", loss)).chain(scores.iter().copied());
+        if self.sums.is_empty() {
+            self.sums = named.map(|(name, value)| (name, value * weight)).collect();
+        } else {
+            for ((_, sum), (_, value)) in self.sums.iter_mut().zip(named) {
+                *sum += value * weight;
+            }
+        }
+        self.weight += weight;
+    }
+
+    fn means(&self) -> Scores {
+        self.sums.iter().map(|(name, sum)| (*name, sum / self.weight)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::learning::DetectionLoss;
+    use crate::network::Kind;
+    use crate::sampling::npy;
+    use burn::backend::{Autodiff, Flex};
+    use ndarray::Array3;
+    use std::path::Path;
+
+    fn samples(folder: &Path) -> Samples {
+        for number in 1..=3 {
+            let (sample, labelling) = npy::paths(folder, "ball", number);
+            let ball = |(x, y, z): (usize, usize, usize)| {
+                let at = |part: usize| (part as f32 - 6.0 - number as f32).powi(2);
+                at(x) + at(y) + at(z) < 16.0
+            };
+            npy::write(
+                &sample,
+                &Array3::from_shape_fn((16, 16, 16), |at| if ball(at) { 1.5f32 } else { -0.5 }),
+            )
+            .unwrap();
+            npy::write(&labelling, &Array3::from_shape_fn((16, 16, 16), |at| u8::from(ball(at)))).unwrap();
+        }
+        Samples::find(folder, Kind::Detection).unwrap()
+    }
+
+    fn options(folder: &Path, epochs: usize) -> Options {
+        Options {
+            objective: Objective::Detection {
+                loss: DetectionLoss::WeightedCrossEntropy,
+                class_weights: [0.1, 0.9],
+            },
+            filters: 2,
+            epochs,
+            batch_size: 1,
+            learning_rate: 1e-2,
+            seed: 1,
+            checkpoint_every: 2,
+            checkpoints: folder.join("checkpoints"),
+            logs: folder.join("logs"),
+        }
+    }
+
+    fn run(options: &Options, samples: &Samples, resumed: Option<Checkpoint>) -> (Weights, Vec<Epoch>) {
+        let mut epochs = Vec::new();
+        let weights = train::<Autodiff<Flex>>(
+            options,
+            samples,
+            samples,
+            resumed,
+            &Default::default(),
+            &Progress::silent(),
+            |epoch| {
+                epochs.push(epoch.clone());
+                Ok(())
+            },
+        );
+        (weights.unwrap(), epochs)
+    }
+
+    #[test]
+    fn the_loss_falls_and_a_resumed_training_ends_as_if_never_stopped() {
+        let folder = tempfile::tempdir().unwrap();
+        let samples = samples(folder.path());
+        let (weights, epochs) = run(&options(folder.path(), 6), &samples, None);
+        assert!(epochs[5].training[0].1 < 0.5 * epochs[0].training[0].1, "{} {}", epochs[0], epochs[5]);
+        let path = Checkpoint::path(&folder.path().join("checkpoints"), Kind::Detection, 4);
+        let checkpoint = Checkpoint::read(&path, Kind::Detection).unwrap();
+        let (resumed, rest) = run(&options(folder.path(), 6), &samples, Some(checkpoint));
+        assert_eq!(rest.len(), 2);
+        assert_eq!(resumed, weights);
+    }
+
+    #[test]
+    fn a_checkpoint_of_other_options_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let samples = samples(folder.path());
+        run(&options(folder.path(), 2), &samples, None);
+        let path = Checkpoint::path(&folder.path().join("checkpoints"), Kind::Detection, 2);
+        let checkpoint = Checkpoint::read(&path, Kind::Detection).unwrap();
+        let other = Options { seed: 2, ..options(folder.path(), 3) };
+        assert!(other.check(&checkpoint).unwrap_err().to_string().contains("--seed 1"));
+        let done = options(folder.path(), 2);
+        assert!(done.check(&checkpoint).unwrap_err().to_string().contains("ask for more with --epochs"));
+    }
+}

@@ -1,5 +1,6 @@
 //! `vertebrae`: parse, dispatch, errors to exit codes.
 
+mod allocator;
 mod cli;
 
 use std::process::ExitCode;
@@ -7,6 +8,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    allocator::keep_freed_memory();
     // Usage errors end inside `parse` with exit code 2.
     match cli::Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,

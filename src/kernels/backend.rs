@@ -71,6 +71,17 @@ pub trait KernelBackend: Backend {
         generic::normalise_backward::<Self>(x, [gamma, beta], [mean, variance], frozen, gradient)
     }
 
+    /// Every value times its channel's `factor` plus its `offset`, then a ReLU if `rectified`: the
+    /// normalisation of a trained network. No gradient flows through it.
+    fn rescale(
+        x: FloatTensor<Self>,
+        factor: FloatTensor<Self>,
+        offset: FloatTensor<Self>,
+        rectified: bool,
+    ) -> FloatTensor<Self> {
+        generic::rescale::<Self>(x, factor, offset, rectified)
+    }
+
     /// The maximum of every block of `factor` voxels.
     fn pool(x: FloatTensor<Self>, factor: [usize; 3]) -> FloatTensor<Self> {
         generic::pool::<Self>(x, factor)
@@ -157,6 +168,16 @@ pub fn normalise<B: KernelBackend>(
 ) -> Normalised<Tensor<B, 5>, Tensor<B, 1>> {
     let Normalised { output, mean, variance } = B::normalise(unwrap(x), unwrap(gamma), unwrap(beta), frozen);
     Normalised { output: wrap(output), mean: wrap(mean), variance: wrap(variance) }
+}
+
+/// See [`KernelBackend::rescale`].
+pub fn rescale<B: KernelBackend>(
+    x: Tensor<B, 5>,
+    factor: Tensor<B, 1>,
+    offset: Tensor<B, 1>,
+    rectified: bool,
+) -> Tensor<B, 5> {
+    wrap(B::rescale(unwrap(x), unwrap(factor), unwrap(offset), rectified))
 }
 
 /// See [`KernelBackend::pool`].
@@ -292,6 +313,9 @@ mod tests {
                 && close(&vector(dg), &vector(eg))
                 && close(&vector(db), &vector(eb))
         );
+        let [scale, offset] = [8, 9].map(|seed| unwrap(tensor::<Flex, 1>([3], seed)));
+        let ours = Flex::rescale(x.clone(), scale.clone(), offset.clone(), true);
+        assert!(close(&plain(ours), &plain(generic::rescale::<Flex>(x.clone(), scale, offset, true))));
         for factor in [[2, 2, 2], [1, 2, 2]] {
             let pooled = Flex::pool(x.clone(), factor);
             assert_eq!(plain(pooled.clone()), plain(generic::pool::<Flex>(x.clone(), factor)));

@@ -121,6 +121,20 @@ impl KernelBackend for Flex {
         ]
     }
 
+    fn rescale(
+        x: FloatTensor<Self>,
+        factor: FloatTensor<Self>,
+        offset: FloatTensor<Self>,
+        rectified: bool,
+    ) -> FloatTensor<Self> {
+        let [x, factor, offset] = [x, factor, offset].map(|tensor| tensor.to_contiguous());
+        let (images, channels, size) = dims(&x);
+        let pairs = factor.storage::<f32>().iter().zip(offset.storage::<f32>());
+        let scales: Vec<[f32; 2]> = pairs.map(|(&factor, &offset)| [factor, offset]).collect();
+        let output = normalisation::apply(x.storage(), images, &scales, rectified);
+        tensor(output, &volume(images, channels, size))
+    }
+
     fn pool(x: FloatTensor<Self>, factor: [usize; 3]) -> FloatTensor<Self> {
         let x = x.to_contiguous();
         let (images, channels, size) = dims(&x);

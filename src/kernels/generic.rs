@@ -117,6 +117,16 @@ pub fn normalise_backward<B: Backend>(
     [unwrap(to_x), unwrap(to_gamma), unwrap(to_beta)]
 }
 
+pub fn rescale<B: Backend>(
+    x: FloatTensor<B>,
+    factor: FloatTensor<B>,
+    offset: FloatTensor<B>,
+    rectified: bool,
+) -> FloatTensor<B> {
+    let output = wrap::<B, 5>(x) * spread(wrap(factor)) + spread(wrap(offset));
+    unwrap(if rectified { burn::tensor::activation::relu(output) } else { output })
+}
+
 /// burn has no 3-D pooling: two 2-D ones follow each other, the second only in volumes.
 struct TwoPools {
     /// `[n·c, x, y, z]`.

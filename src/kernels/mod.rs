@@ -15,5 +15,5 @@ mod reference;
 pub mod simd;
 
 pub use backend::{
-    AdamStep, Frozen, KernelBackend, Normalised, convolve, flat, from_flat, join, normalise, pool,
+    AdamStep, Frozen, KernelBackend, Normalised, convolve, flat, from_flat, join, normalise, pool, rescale,
 };

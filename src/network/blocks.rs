@@ -7,7 +7,7 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::architecture::LayerShape;
 use super::weights::{LayerWeights, Norm};
-use crate::kernels::{Frozen, KernelBackend, Normalised, convolve, normalise};
+use crate::kernels::{Frozen, KernelBackend, Normalised, convolve, normalise, rescale};
 
 /// Added to the variance before its root is taken (SPEC §6).
 pub const EPSILON: f64 = 1e-3;
@@ -29,9 +29,7 @@ impl<B: KernelBackend> BatchNorm<B> {
         if !B::ad_enabled(&x.device()) {
             let scale = self.gamma.val() / (self.variance.value() + EPSILON).sqrt();
             let offset = self.beta.val() - self.mean.value() * scale.clone();
-            let per_channel = [1, scale.dims()[0], 1, 1, 1];
-            let x = x * scale.reshape(per_channel) + offset.reshape(per_channel);
-            return if rectified { relu(x) } else { x };
+            return rescale(x, scale, offset, rectified);
         }
         let frozen = Frozen { epsilon: EPSILON, rectified };
         let Normalised { output, mean, variance } = normalise(x, self.gamma.val(), self.beta.val(), frozen);

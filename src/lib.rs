@@ -18,6 +18,7 @@ pub mod inference;
 pub mod kernels;
 pub mod learning;
 pub mod network;
+pub mod phantom;
 pub mod progress;
 pub mod report;
 pub mod sampling;

@@ -2,6 +2,7 @@
 
 mod gen_detection;
 mod gen_identification;
+mod gen_phantom;
 mod measure;
 mod options;
 mod train_detection;
@@ -23,6 +24,8 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Make synthetic spine CTs with annotations
+    GenPhantom(gen_phantom::GenPhantom),
     /// Cut samples for the detection network from annotated scans
     GenDetection(gen_detection::GenDetection),
     /// Cut samples for the identification network from annotated scans
@@ -39,6 +42,7 @@ impl Cli {
     /// Runs the chosen subcommand.
     pub fn run(self) -> Result<()> {
         match self.command {
+            Command::GenPhantom(command) => command.run(),
             Command::GenDetection(command) => command.run(),
             Command::GenIdentification(command) => command.run(),
             Command::TrainDetection(command) => command.run(),

@@ -86,6 +86,21 @@ impl<B: KernelBackend> Backward<B, 2> for Join {
     }
 }
 
+#[derive(Debug)]
+struct Probability;
+
+impl<B: KernelBackend> Backward<B, 1> for Probability {
+    type State = FloatTensor<B>;
+
+    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let [logits] = ops.parents;
+        if let Some(node) = logits {
+            gradients.register::<B>(node.id, B::probability_backward(ops.state, gradient));
+        }
+    }
+}
+
 impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
     fn convolve(
         x: FloatTensor<Self>,
@@ -150,6 +165,16 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
                 prep.finish((channels, factor), B::join(skip.primitive, coarse.primitive, factor))
             }
             OpsKind::UnTracked(prep) => prep.finish(B::join(skip.primitive, coarse.primitive, factor)),
+        }
+    }
+
+    fn probability(logits: FloatTensor<Self>) -> FloatTensor<Self> {
+        match Probability.prepare::<C>([logits.node.clone()]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let output = B::probability(logits.primitive);
+                prep.finish(output.clone(), output)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::probability(logits.primitive)),
         }
     }
 }

@@ -110,6 +110,20 @@ pub trait KernelBackend: Backend {
         generic::join_backward::<Self>(gradient, channels, factor)
     }
 
+    /// The probability `[n, 1, x, y, z]` of the second of two classes, given their logits
+    /// `[n, 2, x, y, z]`.
+    fn probability(logits: FloatTensor<Self>) -> FloatTensor<Self> {
+        generic::probability::<Self>(logits)
+    }
+
+    /// The gradient of the logits, given the probabilities they made and the gradient of those.
+    fn probability_backward(
+        probability: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        generic::probability_backward::<Self>(probability, gradient)
+    }
+
     /// The moved `value`; its moments are brought up to date. All are one-dimensional.
     fn adam(
         value: FloatTensor<Self>,
@@ -168,6 +182,11 @@ pub fn normalise<B: KernelBackend>(
 ) -> Normalised<Tensor<B, 5>, Tensor<B, 1>> {
     let Normalised { output, mean, variance } = B::normalise(unwrap(x), unwrap(gamma), unwrap(beta), frozen);
     Normalised { output: wrap(output), mean: wrap(mean), variance: wrap(variance) }
+}
+
+/// See [`KernelBackend::probability`].
+pub fn probability<B: KernelBackend>(logits: Tensor<B, 5>) -> Tensor<B, 5> {
+    wrap(B::probability(unwrap(logits)))
 }
 
 /// See [`KernelBackend::rescale`].
@@ -327,6 +346,20 @@ mod tests {
             let [s, c] = generic::join_backward::<Flex>(joined, 3, factor);
             assert!(close(&plain(skip), &plain(s)) && close(&plain(coarse), &plain(c)));
         }
+    }
+
+    #[test]
+    fn the_probability_of_the_second_class_is_its_softmax_in_value_and_gradient() {
+        let logits = tensor::<Training, 5>([2, 2, 3, 4, 5], 1).require_grad();
+        let softmax = burn::tensor::activation::softmax(logits.clone(), 1).narrow(1, 1, 1);
+        let ours = traced(probability(logits.clone()), &logits, &[]);
+        assert!(all_close(&ours, &traced(softmax, &logits, &[])));
+        let plain = |tensor| values(wrap::<Flex, 5>(tensor));
+        let logits = unwrap(tensor::<Flex, 5>([2, 2, 3, 4, 5], 1));
+        let p = Flex::probability(logits.clone());
+        assert!(close(&plain(p.clone()), &plain(generic::probability::<Flex>(logits))));
+        let back = Flex::probability_backward(p.clone(), p.clone());
+        assert!(close(&plain(back), &plain(generic::probability_backward::<Flex>(p.clone(), p))));
     }
 
     #[test]

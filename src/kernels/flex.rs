@@ -183,6 +183,45 @@ impl KernelBackend for Flex {
         ]
     }
 
+    fn probability(logits: FloatTensor<Self>) -> FloatTensor<Self> {
+        let logits = logits.to_contiguous();
+        let (images, _, size) = dims(&logits);
+        let voxels: usize = size.iter().product();
+        let mut output = vec![0.0; images * voxels];
+        let pairs = logits.storage::<f32>().par_chunks(2 * voxels);
+        output.par_chunks_mut(voxels).zip(pairs).for_each(|(output, pair)| {
+            let (background, vertebra) = pair.split_at(voxels);
+            let odds = background.par_iter().zip(vertebra).with_min_len(1 << 12);
+            output.par_iter_mut().with_min_len(1 << 12).zip(odds).for_each(
+                |(output, (background, vertebra))| {
+                    *output = 1.0 / (1.0 + (background - vertebra).exp());
+                },
+            );
+        });
+        tensor(output, &volume(images, 1, size))
+    }
+
+    fn probability_backward(
+        probability: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let [probability, gradient] = [probability, gradient].map(|tensor| tensor.to_contiguous());
+        let (images, _, size) = dims(&probability);
+        let voxels: usize = size.iter().product();
+        let mut output = vec![0.0; 2 * images * voxels];
+        let inputs =
+            probability.storage::<f32>().par_chunks(voxels).zip(gradient.storage::<f32>().par_chunks(voxels));
+        output.par_chunks_mut(2 * voxels).zip(inputs).for_each(|(output, (probability, gradient))| {
+            let (background, vertebra) = output.split_at_mut(voxels);
+            let outputs = background.iter_mut().zip(vertebra);
+            for ((background, vertebra), (p, g)) in outputs.zip(probability.iter().zip(gradient)) {
+                let slope = g * p * (1.0 - p);
+                (*background, *vertebra) = (-slope, slope);
+            }
+        });
+        tensor(output, &volume(images, 2, size))
+    }
+
     fn adam(
         value: FloatTensor<Self>,
         gradient: FloatTensor<Self>,

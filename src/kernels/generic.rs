@@ -224,6 +224,21 @@ pub fn join_backward<B: Backend>(
     [unwrap(skip), unwrap(coarse)]
 }
 
+pub fn probability<B: Backend>(logits: FloatTensor<B>) -> FloatTensor<B> {
+    let logits = wrap::<B, 5>(logits);
+    let odds = logits.clone().narrow(1, 1, 1) - logits.narrow(1, 0, 1);
+    unwrap(burn::tensor::activation::sigmoid(odds))
+}
+
+pub fn probability_backward<B: Backend>(
+    probability: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+) -> FloatTensor<B> {
+    let p = wrap::<B, 5>(probability);
+    let slope = wrap::<B, 5>(gradient) * (p.clone() - p.square());
+    unwrap(Tensor::cat(vec![slope.clone().neg(), slope], 1))
+}
+
 pub fn adam<B: Backend>(
     value: FloatTensor<B>,
     gradient: FloatTensor<B>,

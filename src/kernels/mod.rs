@@ -15,5 +15,6 @@ mod reference;
 pub mod simd;
 
 pub use backend::{
-    AdamStep, Frozen, KernelBackend, Normalised, convolve, flat, from_flat, join, normalise, pool, rescale,
+    AdamStep, Frozen, KernelBackend, Normalised, convolve, flat, from_flat, join, normalise, pool,
+    probability, rescale,
 };

@@ -48,9 +48,10 @@ pub fn pool_backward(values: &[f32], gradient: &[f32], size: [usize; 3], factor:
             for (z, &gradient) in gradient.iter().enumerate() {
                 let mut best = (f32::NEG_INFINITY, 0);
                 for start in fine_rows(size, factor, row / b, row % b) {
-                    for at in start + z * factor[2]..start + (z + 1) * factor[2] {
-                        if values[at] > best.0 {
-                            best = (values[at], at);
+                    let block = start + z * factor[2]..start + (z + 1) * factor[2];
+                    for (at, &value) in block.clone().zip(&values[block]) {
+                        if value > best.0 {
+                            best = (value, at);
                         }
                     }
                 }

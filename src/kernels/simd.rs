@@ -83,7 +83,7 @@ pub trait Work {
 /// # Safety
 /// Every method needs a processor with the instruction set, `load` and `store` as many valid
 /// floats as there are lanes.
-#[allow(missing_docs)]
+#[allow(missing_docs, clippy::missing_safety_doc)] // one section for all methods, above
 pub trait Simd {
     /// Floats in a register.
     const LANES: usize;

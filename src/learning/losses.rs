@@ -3,8 +3,9 @@
 use std::str::FromStr;
 
 use burn::tensor::Tensor;
-use burn::tensor::activation::softmax;
 use burn::tensor::backend::Backend;
+
+use crate::kernels::{KernelBackend, probability};
 
 /// Probabilities are kept this far from 0 and 1 before their logarithm is taken.
 const CLIP: f64 = 1e-7;
@@ -40,29 +41,33 @@ impl FromStr for DetectionLoss {
 ///
 /// `logits` are `[n, 2, x, y, z]`, `labels` `[n, 1, x, y, z]` with 1 on vertebrae; the weights are
 /// those of background and vertebra.
-pub fn weighted_cross_entropy<B: Backend>(
+pub fn weighted_cross_entropy<B: KernelBackend>(
     logits: Tensor<B, 5>,
     labels: Tensor<B, 5>,
     weights: [f64; 2],
 ) -> Tensor<B, 1> {
-    let logarithms = softmax(logits, 1).clamp(CLIP, 1.0 - CLIP).log();
-    let background = (labels.clone().neg() + 1.0) * weights[0];
-    let weighted = Tensor::cat(vec![background, labels * weights[1]], 1);
-    // The mean over both channels is half the mean over voxels of their sum.
-    (logarithms * weighted).mean() * -2.0
+    let vertebra = probability(logits).clamp(CLIP, 1.0 - CLIP);
+    let background = (vertebra.clone().neg() + 1.0).clamp_min(CLIP);
+    let of_vertebrae = vertebra.log() * labels.clone() * -weights[1];
+    let of_background = background.log() * (labels.neg() + 1.0) * -weights[0];
+    (of_vertebrae + of_background).mean()
 }
 
 /// 1 − (2 · Σ y·p + 1) / (Σ y² + Σ p² + 1) over all voxels of the batch, p the probability of a
 /// vertebra (Milletari et al., V-Net, 2016). Shapes as in [`weighted_cross_entropy`].
-pub fn dice<B: Backend>(logits: Tensor<B, 5>, labels: Tensor<B, 5>) -> Tensor<B, 1> {
-    let vertebra = softmax(logits, 1).narrow(1, 1, 1);
+pub fn dice<B: KernelBackend>(logits: Tensor<B, 5>, labels: Tensor<B, 5>) -> Tensor<B, 1> {
+    let vertebra = probability(logits);
     let overlap = (vertebra.clone() * labels.clone()).sum() * 2.0 + SMOOTHING;
     let total = labels.square().sum() + vertebra.square().sum() + SMOOTHING;
     (overlap / total).neg() + 1.0
 }
 
 /// [`weighted_cross_entropy`] plus [`dice`].
-pub fn combined<B: Backend>(logits: Tensor<B, 5>, labels: Tensor<B, 5>, weights: [f64; 2]) -> Tensor<B, 1> {
+pub fn combined<B: KernelBackend>(
+    logits: Tensor<B, 5>,
+    labels: Tensor<B, 5>,
+    weights: [f64; 2],
+) -> Tensor<B, 1> {
     weighted_cross_entropy(logits.clone(), labels.clone(), weights) + dice(logits, labels)
 }
 

@@ -1,8 +1,9 @@
 //! How well a network does on a batch (SPEC §7).
 
 use burn::tensor::Tensor;
-use burn::tensor::activation::softmax;
 use burn::tensor::backend::Backend;
+
+use crate::kernels::{KernelBackend, probability};
 
 /// Named figures of a batch or an epoch.
 pub type Scores = Vec<(&'static str, f64)>;
@@ -16,9 +17,9 @@ fn numbers<B: Backend>(tensor: Tensor<B, 5>) -> Vec<f32> {
 ///
 /// Shapes as in [`super::weighted_cross_entropy`]. Dice is the original's: sums over the last
 /// axis only, then the mean over all rows. A class that does not occur has a recall of 1.
-pub fn detection_scores<B: Backend>(logits: Tensor<B, 5>, labels: Tensor<B, 5>) -> Scores {
+pub fn detection_scores<B: KernelBackend>(logits: Tensor<B, 5>, labels: Tensor<B, 5>) -> Scores {
     let row = labels.dims()[4];
-    let vertebra = numbers(softmax(logits, 1).narrow(1, 1, 1));
+    let vertebra = numbers(probability(logits));
     let labels = numbers(labels);
     let mut dice = 0.0;
     // Right and all voxels of background and vertebra.

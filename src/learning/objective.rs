@@ -1,10 +1,10 @@
 //! What a network is trained for: its loss and its scores.
 
 use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
 
 use super::losses::{DetectionLoss, combined, dice, masked_distance, weighted_cross_entropy};
 use super::metrics::{Scores, detection_scores, identification_scores};
+use crate::kernels::KernelBackend;
 use crate::network::Kind;
 
 /// The loss and the scores of one of the networks.
@@ -32,7 +32,7 @@ impl Objective {
     }
 
     /// The loss of a network's output for `labels` `[n, 1, x, y, z]`.
-    pub fn loss<B: Backend>(&self, output: Tensor<B, 5>, labels: Tensor<B, 5>) -> Tensor<B, 1> {
+    pub fn loss<B: KernelBackend>(&self, output: Tensor<B, 5>, labels: Tensor<B, 5>) -> Tensor<B, 1> {
         match *self {
             Objective::Detection { loss, class_weights } => match loss {
                 DetectionLoss::WeightedCrossEntropy => weighted_cross_entropy(output, labels, class_weights),
@@ -44,7 +44,7 @@ impl Objective {
     }
 
     /// The scores of a network's output for `labels` `[n, 1, x, y, z]`.
-    pub fn scores<B: Backend>(&self, output: Tensor<B, 5>, labels: Tensor<B, 5>) -> Scores {
+    pub fn scores<B: KernelBackend>(&self, output: Tensor<B, 5>, labels: Tensor<B, 5>) -> Scores {
         match self {
             Objective::Detection { .. } => detection_scores(output, labels),
             Objective::Identification => identification_scores(output, labels),

@@ -22,8 +22,11 @@ pub struct CpuPredictor {
     layers: Vec<Folded>,
     isa: Isa,
     /// Kernels laid out for inputs of one extent, the last one that was asked for.
-    packed: Mutex<Option<([usize; 3], Arc<Vec<Packed>>)>>,
+    packed: Mutex<Option<Layout>>,
 }
+
+/// Kernels laid out for inputs of one extent.
+type Layout = ([usize; 3], Arc<Vec<Packed>>);
 
 /// A convolution whose normalisation is part of its weights.
 struct Folded {

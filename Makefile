@@ -1,0 +1,100 @@
+# The whole pipeline, stage by stage; a stage whose inputs have not changed is not run again.
+#
+#   make pipeline   the original's README on training_dataset and testing_dataset
+#   make demo       the same on synthetic scans, in minutes
+#   make test       all tests
+#   make ci         what the continuous integration runs
+#
+# Everything below ROOT, so that the demo has folders of its own. Options go to the stages as they
+# are: make pipeline DETECTION="--epochs 10 --batch-size 4".
+
+ROOT ?= .
+TRAINING ?= $(ROOT)/training_dataset
+TESTING ?= $(ROOT)/testing_dataset
+GEN_DETECTION ?=
+GEN_IDENTIFICATION ?=
+DETECTION ?=
+IDENTIFICATION ?=
+MEASURE ?=
+MODEL ?= safetensors
+
+VERTEBRAE := target/release/vertebrae
+SAMPLES := $(ROOT)/samples
+MODELS := $(ROOT)/saved_models
+TRAINING_SCANS := $(wildcard $(TRAINING)/*.nii.gz $(TRAINING)/*/*.nii.gz $(TRAINING)/*.lml $(TRAINING)/*/*.lml)
+TESTING_SCANS := $(wildcard $(TESTING)/*.nii.gz $(TESTING)/*/*.nii.gz $(TESTING)/*.lml $(TESTING)/*/*.lml)
+LOGS = --checkpoints $(ROOT)/checkpoints --logs $(ROOT)/logs
+
+.PHONY: pipeline demo test ci build clean-demo
+.DELETE_ON_ERROR:
+
+pipeline: $(ROOT)/plots/measure.txt
+
+build:
+	cargo build --release
+
+$(VERTEBRAE): $(shell find src assets Cargo.toml Cargo.lock -type f 2>/dev/null)
+	cargo build --release
+	@touch $@
+
+$(SAMPLES)/detection/training/.done: $(TRAINING_SCANS) | $(VERTEBRAE)
+	$(VERTEBRAE) gen-detection $(TRAINING) $(@D) $(GEN_DETECTION)
+	@touch $@
+
+$(SAMPLES)/detection/testing/.done: $(TESTING_SCANS) | $(VERTEBRAE)
+	$(VERTEBRAE) gen-detection $(TESTING) $(@D) $(GEN_DETECTION)
+	@touch $@
+
+$(SAMPLES)/identification/training/.done: $(TRAINING_SCANS) | $(VERTEBRAE)
+	$(VERTEBRAE) gen-identification $(TRAINING) $(@D) $(GEN_IDENTIFICATION)
+	@touch $@
+
+$(SAMPLES)/identification/testing/.done: $(TESTING_SCANS) | $(VERTEBRAE)
+	$(VERTEBRAE) gen-identification $(TESTING) $(@D) $(GEN_IDENTIFICATION)
+	@touch $@
+
+$(MODELS)/detection.$(MODEL): $(SAMPLES)/detection/training/.done $(SAMPLES)/detection/testing/.done
+	$(VERTEBRAE) train-detection $(<D) $(SAMPLES)/detection/testing $@ $(LOGS) $(DETECTION)
+
+$(MODELS)/identification.$(MODEL): $(SAMPLES)/identification/training/.done $(SAMPLES)/identification/testing/.done
+	$(VERTEBRAE) train-identification $(<D) $(SAMPLES)/identification/testing $@ $(LOGS) $(IDENTIFICATION)
+
+$(ROOT)/plots/measure.txt: $(MODELS)/detection.$(MODEL) $(MODELS)/identification.$(MODEL) $(TESTING_SCANS)
+	@mkdir -p $(@D)
+	$(VERTEBRAE) measure $(TESTING) $(MODELS)/detection.$(MODEL) $(MODELS)/identification.$(MODEL) \
+		--plots $(@D) --json $(@D)/measure.json $(MEASURE) > $@.part
+	mv $@.part $@
+
+# The demo: phantoms instead of patients, voxels of 2 mm, small networks, short training. Higher
+# learning rates and smaller batches than the original's make up for minutes instead of days.
+DEMO_SCANS ?= 60
+DEMO_TESTS ?= 8
+DEMO_DETECTION ?= --filters 8 --epochs 3 --batch-size 4 --learning-rate 0.003
+DEMO_IDENTIFICATION ?= --filters 8 --epochs 7 --batch-size 8 --learning-rate 0.004
+
+demo/training_dataset/.done: | $(VERTEBRAE)
+	$(VERTEBRAE) gen-phantom $(@D) --scans $(DEMO_SCANS) --seed 1
+	@touch $@
+
+demo/testing_dataset/.done: | $(VERTEBRAE)
+	$(VERTEBRAE) gen-phantom $(@D) --scans $(DEMO_TESTS) --seed 2
+	@touch $@
+
+demo: demo/training_dataset/.done demo/testing_dataset/.done
+	$(MAKE) pipeline ROOT=demo \
+		GEN_DETECTION="--spacing 2 --sample-size 32x32x48" \
+		GEN_IDENTIFICATION="--spacing 2 --sample-size 8x48x160 --deformation 3.5 --samples 50" \
+		DETECTION="$(DEMO_DETECTION)" IDENTIFICATION="$(DEMO_IDENTIFICATION)" \
+		MEASURE="--spacing 2 --sample-size 32x32x48"
+	@echo
+	@grep "Id rate" demo/plots/measure.txt
+	@echo "pictures: $$(ls demo/plots/phantom-*.png | head -1) and the others beside it, demo/plots/boxplot.png"
+
+clean-demo:
+	rm -rf demo
+
+test:
+	cargo test --release
+
+ci:
+	bash .ci/run

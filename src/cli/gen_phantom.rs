@@ -1,0 +1,43 @@
+//! `gen-phantom`: synthetic spine CTs with their annotations.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::Result;
+use clap::Args;
+
+use super::options::at_least_one;
+use vertebrae::annotation::lml;
+use vertebrae::{batch, phantom, scan};
+
+#[derive(Args)]
+pub struct GenPhantom {
+    /// Folder the scans (.nii.gz) and their annotations (.lml) go to
+    folder: PathBuf,
+    /// Phantoms to make
+    #[arg(long, value_name = "N", default_value = "10", value_parser = at_least_one)]
+    scans: usize,
+    /// Seed of the series; the same seed gives the same phantoms
+    #[arg(long, default_value = "1")]
+    seed: u32,
+}
+
+impl GenPhantom {
+    pub fn run(self) -> Result<()> {
+        println!("Generating {} phantoms", self.scans);
+        let paths: Vec<PathBuf> = (0..self.scans)
+            .map(|number| self.folder.join(format!("phantom-{}-{number:03}.nii.gz", self.seed)))
+            .collect();
+        let done = AtomicUsize::new(0);
+        let failures = batch::for_each(&paths, |path| {
+            let number = paths.iter().position(|known| known == path).unwrap_or(0);
+            let phantom = phantom::generate(self.seed, number);
+            // The annotation first: a scan without one would be an error to the commands that read it.
+            lml::write(&lml::beside(path), &phantom.centroids)?;
+            scan::nifti::write(path, &phantom.voxels, &phantom.geometry)?;
+            println!("{} / {}", done.fetch_add(1, Ordering::Relaxed) + 1, paths.len());
+            Ok(())
+        });
+        failures.into_result(paths.len())
+    }
+}

@@ -1,0 +1,79 @@
+//! Synthetic spine CTs with exact annotations, for everybody without an annotated data set.
+//!
+//! Skeleton → tissues → voxels → scanner: a random spine with real distances and curves, the bones
+//! and organs around it as shapes, these painted onto a grid, and what a scanner makes of that.
+
+mod randomness;
+mod scanner;
+mod shapes;
+mod skeleton;
+mod tissues;
+
+use ndarray::Array3;
+
+use crate::annotation::Centroid;
+use crate::sampling::random::Legacy;
+use crate::scan::Geometry;
+
+/// A synthetic scan.
+pub struct Phantom {
+    /// Hounsfield units, `[x, y, z]` in LPS order.
+    pub voxels: Array3<i16>,
+    /// The grid, stored LPS.
+    pub geometry: Geometry,
+    /// Centres of the vertebral bodies inside, from the head down, in mm from the first voxel.
+    pub centroids: Vec<Centroid>,
+}
+
+/// Makes phantom `number` of the series that `seed` names; the same pair gives the same phantom.
+pub fn generate(seed: u32, number: usize) -> Phantom {
+    // A prime stride keeps neighbouring seeds from sharing phantoms.
+    let mut random = Legacy::seeded(seed.wrapping_mul(7_368_787).wrapping_add(number as u32));
+    let spine = skeleton::Spine::random(&mut random);
+    let view = scanner::View::random(&spine, &mut random);
+    let parts = tissues::parts(&spine, &mut random);
+    let centroids = view.centroids(&spine);
+    let (voxels, geometry) = view.scan(&parts, &mut random);
+    Phantom { voxels, geometry, centroids }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::anatomy::{Level, between};
+
+    #[test]
+    fn the_same_seed_and_number_give_the_same_phantom_and_others_another() {
+        let [a, b, c] = [(3, 1), (3, 1), (3, 2)].map(|(seed, number)| generate(seed, number));
+        assert_eq!(a.voxels, b.voxels);
+        assert_eq!(a.centroids, b.centroids);
+        assert_ne!(a.centroids, c.centroids);
+    }
+
+    #[test]
+    fn phantoms_have_the_distances_and_intensities_of_real_scans() {
+        let (mut distances, mut expected) = (Vec::new(), Vec::new());
+        for number in 0..4 {
+            let Phantom { voxels, geometry, centroids } = generate(1, number);
+            assert!(centroids.len() >= 2);
+            for centroid in &centroids {
+                let index = geometry.index(centroid.mm).map(|part| part.round() as usize);
+                assert!((0..3).all(|axis| index[axis] < geometry.shape[axis]), "{centroid:?}");
+                if centroid.level > "C1".parse::<Level>().unwrap() {
+                    let value = voxels[index];
+                    assert!((20..900).contains(&value), "{} has {value} HU at its centre", centroid.level);
+                }
+            }
+            for pair in centroids.windows(2) {
+                let square: f64 = (0..3).map(|axis| (pair[0].mm[axis] - pair[1].mm[axis]).powi(2)).sum();
+                distances.push(square.sqrt());
+                expected.push(between(pair[0].level).unwrap().mean);
+            }
+        }
+        let (mean, real) = (
+            distances.iter().sum::<f64>() / distances.len() as f64,
+            expected.iter().sum::<f64>() / expected.len() as f64,
+        );
+        assert!((mean / real - 1.0).abs() < 0.15, "{mean:.1} mm instead of {real:.1} mm");
+    }
+}

@@ -1,0 +1,170 @@
+//! What a scanner makes of a person: a field of view, slices, blur and noise.
+
+use ndarray::{Array3, Axis, parallel::prelude::*};
+
+use super::randomness::{around, between};
+use super::skeleton::{Spine, Vector, Vertebra};
+use super::tissues::{AIR, Part};
+use crate::annotation::Centroid;
+use crate::sampling::random::Legacy;
+use crate::scan::Geometry;
+
+/// Voxels the person is painted with, in mm.
+const GRID: f64 = 1.0;
+/// Surfaces are this soft, in mm: the partial volume of one voxel.
+const EDGE: f64 = 1.0;
+/// Vertebrae whose centre is closer to the end of the scan are not annotated, in mm.
+const INSIDE: f64 = 4.0;
+
+/// The part of a person that is scanned.
+pub struct View {
+    /// Corner at the right, front and foot end.
+    origin: Vector,
+    /// Extent in mm.
+    extent: Vector,
+}
+
+impl View {
+    /// A view tightly cropped to a part of the spine: 4 to 26 vertebrae, some eleven on average.
+    pub fn random(spine: &Spine, random: &mut Legacy) -> View {
+        let count = (around(random, 11.5, 4.0).round() as usize).clamp(4, spine.vertebrae.len());
+        // Drawn beyond either end and brought back, so that skull and pelvis are seen as often as
+        // in practice.
+        let slack = count as i64 / 3;
+        let last_start = (spine.vertebrae.len() - count) as i64;
+        let first = random.integer(-slack, last_start + slack + 1).clamp(0, last_start) as usize;
+        let seen: &[Vertebra] = &spine.vertebrae[first..first + count];
+        let reach = |axis: usize| {
+            let parts = seen.iter().map(|vertebra| vertebra.centre[axis]);
+            parts
+                .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), part| (low.min(part), high.max(part)))
+        };
+        let ((x0, x1), (y0, y1), (z0, z1)) = (reach(0), reach(1), reach(2));
+        let origin = [
+            x0 - between(random, 40.0, 70.0),
+            y0 - between(random, 45.0, 75.0),
+            z0 - between(random, 5.0, 25.0),
+        ];
+        let corner = [
+            x1 + between(random, 40.0, 70.0),
+            y1 + between(random, 50.0, 80.0),
+            z1 + between(random, 5.0, 25.0),
+        ];
+        View { origin, extent: std::array::from_fn(|axis| corner[axis] - origin[axis]) }
+    }
+
+    /// The vertebrae well inside, in mm from the first voxel.
+    pub fn centroids(&self, spine: &Spine) -> Vec<Centroid> {
+        let inside =
+            |mm: &Vector| (0..3).all(|axis| (INSIDE..=self.extent[axis] - INSIDE).contains(&mm[axis]));
+        spine
+            .vertebrae
+            .iter()
+            .map(|vertebra| {
+                let mm = std::array::from_fn(|axis| vertebra.centre[axis] - self.origin[axis]);
+                Centroid { level: vertebra.level, mm }
+            })
+            .filter(|centroid| inside(&centroid.mm))
+            .collect()
+    }
+
+    /// Paints the parts and scans them with random spacing, slice thickness and noise.
+    pub fn scan(&self, parts: &[Part], random: &mut Legacy) -> (Array3<i16>, Geometry) {
+        let person = self.paint(parts);
+        let in_plane = between(random, 0.35, 1.0);
+        let spacing = [in_plane, in_plane, between(random, 1.0, 3.0)];
+        let noise = between(random, 6.0, 22.0);
+        let seed = random.integer(0, 1 << 31) as u32;
+        let shape: [usize; 3] =
+            std::array::from_fn(|axis| (self.extent[axis] / spacing[axis]).floor() as usize + 1);
+        let mut voxels = Array3::zeros(shape);
+        voxels.axis_iter_mut(Axis(2)).into_par_iter().enumerate().for_each(|(z, mut slice)| {
+            let mut random = Legacy::seeded(seed.wrapping_add(z as u32));
+            for ((x, y), value) in slice.indexed_iter_mut() {
+                let at = [x as f64 * spacing[0], y as f64 * spacing[1], z as f64 * spacing[2]];
+                let clean = slab_mean(&person, at, spacing[2]);
+                *value = (clean + noise * random.normal()).round().clamp(-1024.0, 3071.0) as i16;
+            }
+        });
+        // World coordinates are LPS mm, the affine is RAS.
+        let affine = [
+            [-spacing[0], 0.0, 0.0, -self.origin[0]],
+            [0.0, -spacing[1], 0.0, -self.origin[1]],
+            [0.0, 0.0, spacing[2], self.origin[2]],
+        ];
+        (voxels, Geometry { shape, spacing, affine })
+    }
+
+    /// Densities on the grid; a voxel at a surface is a mixture.
+    fn paint(&self, parts: &[Part]) -> Array3<f32> {
+        let shape: [usize; 3] = std::array::from_fn(|axis| (self.extent[axis] / GRID).ceil() as usize + 2);
+        let mut person = Array3::from_elem(shape, AIR as f32);
+        // Only parts whose box meets the view matter, each within its box.
+        let boxes: Vec<(&Part, [std::ops::Range<usize>; 3])> = parts
+            .iter()
+            .map(|part| {
+                let [low, high] = part.shape.bounds();
+                let range = |axis: usize| {
+                    let index = |mm: f64| ((mm - self.origin[axis]) / GRID).clamp(0.0, shape[axis] as f64);
+                    index(low[axis] - EDGE).floor() as usize..index(high[axis] + EDGE).ceil() as usize
+                };
+                (part, [range(0), range(1), range(2)])
+            })
+            .filter(|(_, ranges)| ranges.iter().all(|range| !range.is_empty()))
+            .collect();
+        person.axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(i, mut plane)| {
+            for (part, [x, y, z]) in &boxes {
+                if !x.contains(&i) {
+                    continue;
+                }
+                for j in y.clone() {
+                    for k in z.clone() {
+                        let index = [i, j, k];
+                        let point = std::array::from_fn(|axis| self.origin[axis] + index[axis] as f64 * GRID);
+                        let depth = part.shape.distance(point) + part.inset;
+                        let cover = (0.5 - depth / EDGE).clamp(0.0, 1.0) as f32;
+                        if cover > 0.0 {
+                            let value = &mut plane[[j, k]];
+                            *value += cover * (part.density as f32 - *value);
+                        }
+                    }
+                }
+            }
+        });
+        person
+    }
+}
+
+/// Mean over a slice's thickness at a point in mm, linear between voxels.
+fn slab_mean(person: &Array3<f32>, at: Vector, thickness: f64) -> f64 {
+    const STEPS: usize = 3;
+    (0..STEPS)
+        .map(|step| {
+            let offset = thickness * ((step as f64 + 0.5) / STEPS as f64 - 0.5);
+            linear(person, [at[0] / GRID, at[1] / GRID, (at[2] + offset) / GRID])
+        })
+        .sum::<f64>()
+        / STEPS as f64
+}
+
+fn linear(person: &Array3<f32>, at: Vector) -> f64 {
+    let shape = person.shape();
+    let mut low = [0; 3];
+    let mut share = [0.0; 3];
+    for axis in 0..3 {
+        let position = at[axis].clamp(0.0, shape[axis] as f64 - 1.000_001);
+        low[axis] = position as usize;
+        share[axis] = position - low[axis] as f64;
+    }
+    let mut sum = 0.0;
+    for corner in 0..8 {
+        let (mut weight, mut index) = (1.0, low);
+        for axis in 0..3 {
+            let upper = corner >> axis & 1;
+            index[axis] += upper;
+            weight *= if upper == 1 { share[axis] } else { 1.0 - share[axis] };
+        }
+        sum += weight * f64::from(person[index]);
+    }
+    sum
+}

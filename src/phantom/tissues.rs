@@ -1,0 +1,369 @@
+//! The bones and organs around a spine, as solids with a density.
+
+use super::randomness::{around, between};
+use super::shapes::Shape;
+use super::skeleton::{Spine, Vector, Vertebra};
+use crate::anatomy::{Level, Region};
+use crate::sampling::random::Legacy;
+
+/// A solid of one density; later parts cover earlier ones.
+pub struct Part {
+    /// Where it is.
+    pub shape: Shape,
+    /// How far inside the shape's surface it begins, in mm.
+    pub inset: f64,
+    /// Hounsfield units.
+    pub density: f64,
+}
+
+/// Air around the patient.
+pub const AIR: f64 = -1000.0;
+
+const UPRIGHT: [Vector; 3] = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+
+/// Densities of one person, in Hounsfield units.
+struct Densities {
+    fat: f64,
+    muscle: f64,
+    lung: f64,
+    disc: f64,
+    cortex: f64,
+    marrow: f64,
+    vessel: f64,
+    organ: f64,
+    /// Thickness of the bones' shell in mm.
+    shell: f64,
+}
+
+impl Densities {
+    fn random(random: &mut Legacy) -> Self {
+        let contrast = random.uniform() < 0.5;
+        Densities {
+            fat: around(random, -100.0, 8.0),
+            muscle: around(random, 55.0, 8.0),
+            lung: around(random, -820.0, 40.0),
+            disc: around(random, 85.0, 12.0),
+            cortex: around(random, 400.0, 70.0),
+            marrow: around(random, 190.0, 40.0),
+            vessel: if contrast { between(random, 120.0, 300.0) } else { 45.0 },
+            organ: around(random, if contrast { 100.0 } else { 55.0 }, 10.0),
+            shell: between(random, 1.2, 2.0),
+        }
+    }
+}
+
+struct Builder<'a> {
+    spine: &'a Spine,
+    densities: Densities,
+    parts: Vec<Part>,
+}
+
+/// All parts of a person, in the order in which they are painted.
+pub fn parts(spine: &Spine, random: &mut Legacy) -> Vec<Part> {
+    let densities = Densities::random(random);
+    let mut builder = Builder { spine, densities, parts: Vec::new() };
+    builder.flesh(random);
+    builder.organs(random);
+    builder.head();
+    builder.ribs(random);
+    builder.pelvis();
+    for (index, vertebra) in spine.vertebrae.iter().enumerate() {
+        if let Some(below) = spine.vertebrae.get(index + 1) {
+            builder.disc(vertebra, below);
+        }
+        builder.vertebra(vertebra);
+    }
+    builder.parts
+}
+
+fn level(name: &str) -> Level {
+    // The names in this file are levels; C1 stands in for none of them.
+    name.parse().unwrap_or_else(|_| unreachable!("{name} is a level"))
+}
+
+impl Builder<'_> {
+    fn solid(&mut self, shape: Shape, density: f64) {
+        self.parts.push(Part { shape, inset: 0.0, density });
+    }
+
+    /// A shell of cortex around marrow.
+    fn bone(&mut self, shape: Shape) {
+        let (cortex, marrow, shell) = (self.densities.cortex, self.densities.marrow, self.densities.shell);
+        self.solid(shape.clone(), cortex);
+        self.parts.push(Part { shape, inset: shell, density: marrow });
+    }
+
+    fn rod(&mut self, ends: [Vector; 2], radii: [f64; 2]) {
+        self.bone(Shape::Rod { ends, radii });
+    }
+
+    /// Skin and fat, then muscle, then the table.
+    fn flesh(&mut self, random: &mut Legacy) {
+        let girth = between(random, 0.85, 1.25) * self.spine.stature;
+        let fat = between(random, 6.0, 22.0);
+        let ring = |vertebra: &Vertebra| {
+            let at = f64::from(vertebra.level.value());
+            // The neck is slim, the shoulders are wide from T1 on.
+            let share = ((at - 6.0) / 4.0).clamp(0.0, 1.0);
+            let (wide, deep) = ((62.0 + 118.0 * share) * girth, (60.0 + 52.0 * share) * girth);
+            // The spine lies at the back of the trunk, 55 to 75 mm below the skin.
+            let skin = (48.0 + 20.0 * share) * girth;
+            ([vertebra.centre[0], vertebra.centre[1] + skin - deep, vertebra.centre[2]], [wide, deep])
+        };
+        let mut rings: Vec<(Vector, [f64; 2])> = self.spine.vertebrae.iter().map(ring).collect();
+        let (mut top, radii) = rings[0];
+        top[2] += 150.0;
+        rings.insert(0, (top, [radii[0] * 1.2, radii[1] * 1.5]));
+        let (mut bottom, radii) = rings[rings.len() - 1];
+        bottom[2] -= 150.0;
+        rings.push((bottom, radii));
+        let lowest = rings.iter().map(|(centre, radii)| centre[1] + radii[1]).fold(f64::MIN, f64::max);
+        let middle = self.spine.vertebrae[13].centre;
+        let table = between(random, 4.0, 12.0);
+        self.solid(
+            Shape::Ellipsoid {
+                centre: [middle[0], lowest + table + 10.0, middle[2]],
+                axes: UPRIGHT,
+                radii: [220.0, 8.0, 900.0],
+            },
+            -150.0,
+        );
+        let skin = Shape::Trunk { rings };
+        self.solid(skin.clone(), self.densities.fat);
+        self.parts.push(Part { shape: skin, inset: fat, density: self.densities.muscle });
+    }
+
+    /// Lungs, belly fat, liver, vessels and windpipe in front of the spine.
+    fn organs(&mut self, random: &mut Legacy) {
+        let centre = |name: &str| self.spine.vertebra(level(name)).centre;
+        let (top, middle, bottom, belly) = (centre("T1"), centre("T6"), centre("T11"), centre("L2"));
+        let size = self.spine.stature;
+        let mut solids = Vec::new();
+        for side in [-1.0, 1.0] {
+            solids.push((
+                [middle[0] + side * 72.0 * size, middle[1] - 42.0, (top[2] + bottom[2]) / 2.0],
+                [56.0 * size, 78.0 * size, (top[2] - bottom[2]) / 2.0 + 5.0],
+                self.densities.lung,
+            ));
+            // The muscles beside the loin.
+            solids.push((
+                [belly[0] + side * 42.0, belly[1] + 2.0, belly[2] - 30.0],
+                [20.0, 22.0, 95.0],
+                self.densities.muscle,
+            ));
+            // Kidneys.
+            solids.push((
+                [belly[0] + side * 62.0, belly[1] - 8.0, belly[2] + between(random, 0.0, 35.0)],
+                [26.0, 24.0, 52.0],
+                self.densities.organ + 15.0,
+            ));
+        }
+        let fat = self.densities.fat;
+        solids.insert(0, ([belly[0], belly[1] - 75.0, belly[2] - 20.0], [105.0, 55.0, 140.0], fat));
+        solids.push((
+            [belly[0] - 75.0, belly[1] - 60.0, belly[2] + 60.0],
+            [70.0, 70.0, 70.0],
+            self.densities.organ,
+        ));
+        solids.push((
+            [middle[0] + 20.0, middle[1] - 75.0, bottom[2] + 60.0],
+            [50.0, 40.0, 55.0],
+            self.densities.vessel.max(45.0),
+        ));
+        for (centre, radii, density) in solids {
+            self.solid(Shape::Ellipsoid { centre, axes: UPRIGHT, radii }, density);
+        }
+        let wide = between(random, 9.0, 14.0);
+        let vertebrae: Vec<&Vertebra> = self.spine.vertebrae.iter().collect();
+        for pair in vertebrae.windows(2) {
+            let at = pair[0].level.value();
+            let front =
+                |vertebra: &Vertebra, left: f64, gap: f64| vertebra.at([left, -vertebra.half[1] - gap, 0.0]);
+            if (11..=23).contains(&at) {
+                let ends = [front(pair[0], 9.0, wide + 1.0), front(pair[1], 9.0, wide + 1.0)];
+                self.solid(Shape::Rod { ends, radii: [wide; 2] }, self.densities.vessel);
+            }
+            if (3..=11).contains(&at) {
+                let ends = [front(pair[0], 0.0, 22.0), front(pair[1], 0.0, 22.0)];
+                self.solid(Shape::Rod { ends, radii: [8.5; 2] }, AIR);
+            }
+        }
+    }
+
+    /// Skull base and brain above C1, the jaw in front of C2.
+    fn head(&mut self) {
+        let atlas = self.spine.vertebra(level("C1")).clone();
+        let centre = atlas.at([0.0, -12.0, 84.0]);
+        let skull = Shape::Ellipsoid { centre, axes: UPRIGHT, radii: [70.0, 88.0, 70.0] };
+        self.solid(skull.clone(), self.densities.cortex * 1.6);
+        self.parts.push(Part { shape: skull, inset: 6.0, density: 35.0 });
+        // The opening for the spinal cord and the condyles that rest on the atlas.
+        self.solid(
+            Shape::Rod { ends: [atlas.at([0.0, 12.0, 8.0]), atlas.at([0.0, 10.0, 26.0])], radii: [13.0; 2] },
+            35.0,
+        );
+        for side in [-1.0, 1.0] {
+            self.rod([atlas.at([side * 16.0, 0.0, 9.0]), atlas.at([side * 20.0, -2.0, 18.0])], [6.0, 9.0]);
+            self.rod(
+                [atlas.at([side * 46.0, -30.0, 5.0]), atlas.at([side * 12.0, -72.0, -38.0])],
+                [7.0, 8.0],
+            );
+        }
+        self.solid(
+            Shape::Rod {
+                ends: [atlas.at([0.0, -20.0, 20.0]), atlas.at([0.0, -24.0, -45.0])],
+                radii: [9.0; 2],
+            },
+            AIR,
+        );
+    }
+
+    /// A body with arch and processes; the atlas is a ring around the dens.
+    fn vertebra(&mut self, vertebra: &Vertebra) {
+        let [wide, deep, high] = vertebra.half;
+        let at = |left: f64, back: f64, up: f64| vertebra.at([left, back, up]);
+        let axes = [vertebra.left, vertebra.back, vertebra.up];
+        let (region, value) = (vertebra.level.region(), f64::from(vertebra.level.value()));
+        // The canal is clear of the flesh and bones painted before.
+        let canal = if region == Region::Lumbar { 9.0 } else { 8.0 };
+        let behind = deep + canal;
+        if value > 1.0 {
+            self.bone(Shape::Body { centre: vertebra.centre, axes, half: vertebra.half });
+        } else {
+            // Front arch and side masses; the body's place is taken by the dens of C2.
+            self.rod([at(-13.0, -3.0, 0.0), at(0.0, -9.0, 0.0)], [4.0, 3.5]);
+            self.rod([at(13.0, -3.0, 0.0), at(0.0, -9.0, 0.0)], [4.0, 3.5]);
+            for side in [-1.0, 1.0] {
+                self.rod([at(side * 15.0, 0.0, -4.0), at(side * 16.0, 2.0, 5.0)], [7.0, 7.0]);
+                self.rod([at(side * 16.0, 2.0, 0.0), at(side * 34.0, 6.0, 0.0)], [6.0, 4.0]);
+            }
+        }
+        if value == 2.0 {
+            self.rod([at(0.0, 0.0, high * 0.5), at(0.0, -1.0, high + 22.0)], [6.0, 5.0]);
+        }
+        if region == Region::Sacral {
+            // The wings of the sacrum.
+            for side in [-1.0, 1.0] {
+                self.rod(
+                    [at(side * wide * 0.8, deep * 0.3, 0.0), at(side * (wide + 24.0), deep + 6.0, -6.0)],
+                    [high * 0.8, 9.0],
+                );
+            }
+        }
+        let size = self.spine.stature;
+        // Pedicles and laminae.
+        let (spread, thick) = (wide * 0.62, 2.8 + 0.11 * value);
+        for side in [-1.0, 1.0] {
+            let pillar = at(side * spread, behind, high * 0.15);
+            self.rod([at(side * spread, deep * 0.7, high * 0.3), pillar], [thick, thick]);
+            self.rod([pillar, at(0.0, behind + canal, -high * 0.4)], [thick, thick * 0.9]);
+            // Joint processes.
+            self.rod(
+                [at(side * spread, behind, high * 0.9), at(side * spread, behind + 2.0, -high * 1.2)],
+                [thick * 0.9, thick * 0.9],
+            );
+            let (reach, tilt) = match region {
+                Region::Cervical => (9.0, -2.0),
+                Region::Thoracic => (27.0 - 0.9 * (value - 8.0), 2.0),
+                Region::Lumbar => (30.0, 0.0),
+                Region::Sacral => (10.0, 0.0),
+            };
+            let drawn_back = if region == Region::Thoracic { 12.0 } else { 3.0 };
+            self.rod(
+                [pillar, at(side * (spread + reach * size), behind + drawn_back, tilt)],
+                [thick, thick * 0.8],
+            );
+        }
+        // Spinous processes: short and level in the neck, long at C7, steep in the chest, broad in
+        // the loin.
+        let (length, drop, radius) = match value as u8 {
+            1 => (3.0, 0.0, 3.0),
+            2..=6 => (17.0, 5.0, 3.0),
+            7..=9 => (32.0, 14.0, 3.5),
+            10..=16 => (26.0, 27.0, 3.2),
+            17..=19 => (24.0, 15.0, 4.0),
+            20..=24 => (26.0, 7.0, 5.0),
+            _ => (8.0, 4.0, 4.0),
+        };
+        let root = at(0.0, behind + canal, -high * 0.3);
+        let tip = at(0.0, behind + canal + length * size, -high * 0.3 - drop * size);
+        self.rod([root, tip], [radius * 1.2, radius]);
+        if region == Region::Lumbar {
+            self.rod(
+                [at(0.0, behind + canal + 6.0, high * 0.2), at(0.0, behind + canal + 22.0, high * 0.1)],
+                [4.0, 4.0],
+            );
+        }
+        self.solid(
+            Shape::Rod { ends: [at(0.0, behind, high), at(0.0, behind, -high)], radii: [canal * 0.75; 2] },
+            30.0,
+        );
+    }
+
+    fn disc(&mut self, above: &Vertebra, below: &Vertebra) {
+        if above.level.value() < 2 {
+            return;
+        }
+        let (from, to) = (above.at([0.0, 0.0, -above.half[2]]), below.at([0.0, 0.0, below.half[2]]));
+        let centre = std::array::from_fn(|axis| (from[axis] + to[axis]) / 2.0);
+        let gap = (0..3).map(|axis| (from[axis] - to[axis]).powi(2)).sum::<f64>().sqrt();
+        let half = [below.half[0] * 0.98, below.half[1] * 0.98, gap / 2.0 + 1.5];
+        let axes = [above.left, above.back, above.up];
+        self.solid(Shape::Body { centre, axes, half }, self.densities.disc);
+    }
+
+    /// Ribs T1 to T12: back and out from the joint, around the chest, down and forward.
+    fn ribs(&mut self, random: &mut Legacy) {
+        let size = self.spine.stature;
+        let last_length = between(random, 0.25, 0.6);
+        for number in 1..=12 {
+            let vertebra = self.spine.vertebra(level(&format!("T{number}"))).clone();
+            let share = f64::from(number) / 12.0;
+            let wide = (70.0 + 65.0 * (share * 2.2).min(1.0)) * size;
+            let reach = match number {
+                12 => last_length,
+                11 => 0.6,
+                _ => 1.0,
+            };
+            for side in [-1.0, 1.0] {
+                let joint =
+                    vertebra.at([side * vertebra.half[0], vertebra.half[1] * 0.9, vertebra.half[2] * 0.6]);
+                let mut before =
+                    vertebra.at([side * (vertebra.half[0] + 22.0), vertebra.half[1] + 22.0, 2.0]);
+                self.rod([joint, before], [5.0, 4.5]);
+                const STEPS: usize = 9;
+                for step in 1..=STEPS {
+                    let turn = reach * step as f64 / STEPS as f64;
+                    let angle = turn * 2.4;
+                    let next = vertebra.at([
+                        side * (vertebra.half[0] + 22.0 + (wide - 35.0) * angle.sin().max(0.0).powf(0.8)),
+                        vertebra.half[1] + 22.0 - 75.0 * size * (1.0 - angle.cos()),
+                        2.0 - 55.0 * turn,
+                    ]);
+                    self.rod([before, next], [4.8, 4.8]);
+                    before = next;
+                }
+            }
+        }
+    }
+
+    /// The wings of the pelvis on either side of the sacrum.
+    fn pelvis(&mut self) {
+        let sacrum = self.spine.vertebra(level("S1")).clone();
+        let size = self.spine.stature;
+        for side in [-1.0, 1.0] {
+            let at = |left: f64, back: f64, up: f64| {
+                let [x, y, z] = sacrum.centre;
+                [x + side * left * size, y + back * size, z + up * size]
+            };
+            for (low, high) in [
+                (at(58.0, 42.0, -35.0), at(62.0, 34.0, 22.0)),
+                (at(72.0, 22.0, -40.0), at(86.0, 8.0, 34.0)),
+                (at(84.0, -2.0, -48.0), at(112.0, -22.0, 36.0)),
+                (at(96.0, -28.0, -55.0), at(128.0, -52.0, 24.0)),
+            ] {
+                self.rod([low, high], [9.0, 6.0]);
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The whole pipeline through the built binary: phantoms → samples → models → measure.
+
+mod scratch;
+
+use scratch::{files, run};
+
+#[test]
+fn phantoms_are_made_sampled_learned_from_and_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let go = |arguments: &str| {
+        let ran = run(folder.path(), arguments);
+        assert_eq!(ran.code, Some(0), "{arguments}: {}", ran.stderr);
+        ran.stdout
+    };
+    assert_eq!(go("gen-phantom scans --scans 2 --seed 5").lines().count(), 3);
+    let scans = files(&folder.path().join("scans"));
+    assert_eq!(
+        scans,
+        ["phantom-5-000.lml", "phantom-5-000.nii.gz", "phantom-5-001.lml", "phantom-5-001.nii.gz"]
+    );
+
+    let text = go("gen-detection scans boxes --spacing 3 --sample-size 16x16x32 --samples 2");
+    assert_eq!(text, "Generating 4 detection samples of size 16 x 16 x 32 for 2 scans\n1 / 2\n2 / 2\n");
+    let text =
+        go("gen-identification scans slabs --spacing 3 --sample-size 8x32x96 --samples 3 --deformation 2");
+    assert_eq!(text, "Generating 6 identification samples of size 8 x 32 x 96 for 2 scans\n1 / 2\n2 / 2\n");
+    assert_eq!(
+        (files(&folder.path().join("boxes")).len(), files(&folder.path().join("slabs")).len()),
+        (8, 12)
+    );
+
+    let text =
+        go("train-detection boxes boxes models/d.h5 --filters 2 --epochs 2 --batch-size 2 --loss combined");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 4);
+    assert!(
+        lines[2].starts_with("epoch 2 loss ")
+            && lines[2].contains(" dice ")
+            && lines[2].contains("| validation loss ")
+    );
+    go("train-identification slabs slabs models/i.safetensors --filters 2 --epochs 1 --batch-size 3");
+
+    let text = go(
+        "measure scans models/d.h5 models/i.safetensors --spacing 3 --sample-size 32x32x32 --json out.json",
+    );
+    let lines: Vec<&str> = text.lines().step_by(2).collect();
+    assert!(text.lines().skip(1).step_by(2).all(str::is_empty), "every other line is empty");
+    assert_eq!(
+        lines[..3],
+        [
+            "detection model:  models/d.h5",
+            "identification model:  models/i.safetensors",
+            "0 scans/phantom-5-000.nii.gz"
+        ]
+    );
+    assert_eq!(lines.iter().filter(|line| line.starts_with("average ")).count(), 2);
+    assert!(lines[lines.len() - 4].starts_with("All Id rate: "));
+    let json: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("out.json")).unwrap()).unwrap();
+    assert_eq!(json["scans"].as_array().unwrap().len(), 2);
+    assert!(json["summary"]["all"]["annotated"].as_u64().unwrap() > 4);
+    assert_eq!(
+        files(&folder.path().join("plots")),
+        ["boxplot.png", "phantom-5-000.png", "phantom-5-001.png"]
+    );
+    let logs = files(&folder.path().join("logs"));
+    assert!(logs.len() == 4 && logs.iter().all(|name| name.starts_with("events.out.tfevents.")), "{logs:?}");
+}
+
+#[test]
+fn a_scan_gives_the_same_samples_alone_and_among_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let (many, alone) = (folder.path().join("many"), folder.path().join("alone"));
+    for dataset in [&many, &alone] {
+        std::fs::create_dir(dataset).unwrap();
+    }
+    for name in ["a", "b", "c"] {
+        scratch::scan(&many, name, [40, 40, 60], &["L1", "L2", "L3"]);
+    }
+    scratch::scan(&alone, "b", [40, 40, 60], &["L1", "L2", "L3"]);
+    for (command, size) in [("gen-detection", "16x16x16"), ("gen-identification", "8x16x16")] {
+        for dataset in ["many", "alone"] {
+            let arguments = format!("{command} {dataset} {dataset}-samples --samples 3 --sample-size {size}");
+            let ran = run(folder.path(), &arguments);
+            assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        }
+        for number in 1..=3 {
+            for part in ["sample", "labelling"] {
+                let name = format!("b-{number}-{part}.npy");
+                let read = |dataset: &str| {
+                    std::fs::read(folder.path().join(format!("{dataset}-samples")).join(&name)).unwrap()
+                };
+                assert!(read("many") == read("alone"), "{command} {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_interrupted_training_ends_as_if_never_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    scratch::scan(folder.path(), "a", [40, 40, 60], &["L1", "L2", "L3"]);
+    let go = |arguments: &str| {
+        let ran = run(folder.path(), arguments);
+        assert_eq!(ran.code, Some(0), "{arguments}: {}", ran.stderr);
+    };
+    go("gen-identification . slabs --samples 6 --sample-size 8x16x48");
+    let train = "train-identification slabs slabs --filters 2 --batch-size 2 --checkpoint-every 2";
+    go(&format!("{train} whole.safetensors --epochs 4"));
+    go(&format!("{train} half.safetensors --epochs 2 --checkpoints first"));
+    let checkpoint = "first/identification_model/identification_model.02";
+    go(&format!("{train} resumed.safetensors --epochs 4 --checkpoints second --resume {checkpoint}"));
+    let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+    assert!(read("whole.safetensors") == read("resumed.safetensors"));
+    assert!(read("whole.safetensors") != read("half.safetensors"));
+    let ran = run(folder.path(), &format!("{train} x.safetensors --seed 9 --resume {checkpoint}"));
+    assert!(ran.code == Some(1) && ran.stderr.contains("pass the same options"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_turned_scan_gives_the_samples_of_the_upright_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let shape = [30, 40, 48];
+    for (name, turned) in [("upright", false), ("turned", true)] {
+        let dataset = folder.path().join(name);
+        std::fs::create_dir(&dataset).unwrap();
+        let mut voxels = scratch::voxels(shape);
+        let mut geometry = scratch::geometry(shape);
+        let mut annotation = "header\n1 L1_center 10 12 30\n2 L2_center 11 14 10\n";
+        if turned {
+            // RAS instead of LPS: the first two axes run the other way.
+            voxels.invert_axis(ndarray::Axis(0));
+            voxels.invert_axis(ndarray::Axis(1));
+            geometry.affine[0] = [1.0, 0.0, 0.0, -29.0];
+            geometry.affine[1] = [0.0, 1.0, 0.0, -39.0];
+            annotation = "header\n1 L1_center 19 27 30\n2 L2_center 18 25 10\n";
+        }
+        let voxels = voxels.as_standard_layout().into_owned();
+        vertebrae::scan::nifti::write(&dataset.join("scan.nii.gz"), &voxels, &geometry).unwrap();
+        std::fs::write(dataset.join("scan.lml"), annotation).unwrap();
+        let arguments = format!("gen-detection {name} {name}-samples --samples 3 --sample-size 16x16x16");
+        assert_eq!(run(folder.path(), &arguments).code, Some(0));
+    }
+    let read = |name: &str, file: &str| {
+        std::fs::read(folder.path().join(format!("{name}-samples")).join(file)).unwrap()
+    };
+    for file in ["scan-1-sample.npy", "scan-3-sample.npy", "scan-2-labelling.npy"] {
+        assert!(read("upright", file) == read("turned", file), "{file}");
+    }
+    let arguments = "gen-detection turned stored --samples 3 --sample-size 16x16x16 --no-reorient";
+    assert_eq!(run(folder.path(), arguments).code, Some(0));
+    let stored = std::fs::read(folder.path().join("stored/scan-1-sample.npy")).unwrap();
+    assert!(stored != read("upright", "scan-1-sample.npy"), "--no-reorient changes nothing");
+}

@@ -29,7 +29,9 @@ fn kill(folder: &Path, arguments: &str, after: u64) -> bool {
 fn check(folder: &Path) -> usize {
     let mut read = 0;
     for entry in walkdir::WalkDir::new(folder) {
-        let path = entry.unwrap().into_path();
+        // The folder itself may not be there yet.
+        let Ok(entry) = entry else { continue };
+        let path = entry.into_path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if path.is_dir() || name.starts_with('.') {
             continue;

@@ -61,6 +61,14 @@ pub fn not_negative(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A number from 0 up to, but not including, 1.
+pub fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (0.0..1.0).contains(&value) => Ok(value),
+        _ => Err("a number from 0 to below 1 is needed".to_owned()),
+    }
+}
+
 /// A whole number of at least 1.
 pub fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {

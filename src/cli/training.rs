@@ -6,7 +6,7 @@ use anyhow::Result;
 use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
 
-use super::options::{Computing, at_least_one, positive};
+use super::options::{Computing, at_least_one, positive, share};
 use vertebrae::device::Task;
 use vertebrae::kernels::KernelBackend;
 use vertebrae::learning::{Checkpoint, Objective, Options, Samples, train};
@@ -24,6 +24,10 @@ pub struct Training {
     /// Learning rate of Adam
     #[arg(long, default_value = "0.001", value_parser = positive)]
     learning_rate: f64,
+    /// Share of batch normalisation's running statistics that a batch leaves in place; closer to 1
+    /// is steadier where batches are small
+    #[arg(long, default_value = "0.1", value_parser = share)]
+    momentum: f64,
     /// Seed of the first weights and of the order of samples
     #[arg(long, default_value = "1")]
     seed: u32,
@@ -81,6 +85,7 @@ impl Training {
             epochs,
             batch_size,
             learning_rate: self.learning_rate,
+            momentum: self.momentum,
             seed: self.seed,
             checkpoint_every: self.checkpoint_every,
             checkpoints: self.checkpoints.clone(),

@@ -31,6 +31,8 @@ pub struct Options {
     pub batch_size: usize,
     /// Learning rate before decay.
     pub learning_rate: f64,
+    /// Share of the running statistics of batch normalisation that a batch leaves in place.
+    pub momentum: f64,
     /// Seed of the first weights and of the order of samples.
     pub seed: u32,
     /// Epochs from one checkpoint to the next.
@@ -62,6 +64,7 @@ impl Options {
             seed: self.seed,
             batch_size: self.batch_size,
             learning_rate: self.learning_rate,
+            momentum: self.momentum,
             objective: self.objective,
         }
     }
@@ -72,10 +75,12 @@ impl Options {
         let filters = checkpoint.weights.architecture.filters;
         ensure!(
             *state == self.state(state.epoch, state.step) && filters == self.filters,
-            "the checkpoint was made with --filters {filters} --batch-size {} --learning-rate {} --seed {} and the \
+            "the checkpoint was made with --filters {filters} --batch-size {} --learning-rate {} --momentum {} --seed {} and \
+             the \
              loss {}; pass the same options to continue it",
             state.batch_size,
             state.learning_rate,
+            state.momentum,
             state.seed,
             serde_json::to_string(&state.objective)?
         );
@@ -121,7 +126,7 @@ where
         }
         None => (Weights::initial(architecture, options.seed), Adam::new(options.learning_rate), 0),
     };
-    let mut model = Unet::<B>::new(&weights, device);
+    let mut model = Unet::<B>::new(&weights, device).with_momentum(options.momentum);
     let mut logs = [
         ScalarLog::create(&options.logs.join("train"))?,
         ScalarLog::create(&options.logs.join("validation"))?,
@@ -294,6 +299,7 @@ mod tests {
             epochs,
             batch_size: 1,
             learning_rate: 1e-2,
+            momentum: 0.1,
             seed: 1,
             checkpoint_every: 2,
             checkpoints: folder.join("checkpoints"),

@@ -11,8 +11,8 @@ use crate::kernels::{Frozen, KernelBackend, Normalised, convolve, normalise, res
 
 /// Added to the variance before its root is taken (SPEC §6).
 pub const EPSILON: f64 = 1e-3;
-/// Share of the batch in the running statistics: 1 − Keras's momentum of 0.1.
-const MOMENTUM: f64 = 0.9;
+/// Keras's momentum: the share of the running statistics that a batch leaves in place (SPEC §6).
+pub const MOMENTUM: f64 = 0.1;
 
 /// Batch normalisation: the batch's own statistics while training, running ones afterwards.
 #[derive(Module, Debug)]
@@ -21,6 +21,7 @@ struct BatchNorm<B: Backend> {
     beta: Param<Tensor<B, 1>>,
     mean: RunningState<Tensor<B, 1>>,
     variance: RunningState<Tensor<B, 1>>,
+    momentum: f64,
 }
 
 impl<B: KernelBackend> BatchNorm<B> {
@@ -34,7 +35,7 @@ impl<B: KernelBackend> BatchNorm<B> {
         let frozen = Frozen { epsilon: EPSILON, rectified };
         let Normalised { output, mean, variance } = normalise(x, self.gamma.val(), self.beta.val(), frozen);
         for (running, batch) in [(&self.mean, mean), (&self.variance, variance)] {
-            let blended = running.value_sync() * (1.0 - MOMENTUM) + batch.detach() * MOMENTUM;
+            let blended = running.value_sync() * self.momentum + batch.detach() * (1.0 - self.momentum);
             running.update(blended.detach());
         }
         output
@@ -78,9 +79,18 @@ impl<B: Backend> Layer<B> {
                 beta: Param::from_tensor(vector(&norm.beta)),
                 mean: RunningState::new(vector(&norm.mean)),
                 variance: RunningState::new(vector(&norm.variance)),
+                momentum: MOMENTUM,
             }),
             rectified: shape.rectified,
         }
+    }
+
+    /// The layer with another momentum of its running statistics.
+    pub fn with_momentum(mut self, momentum: f64) -> Self {
+        if let Some(norm) = &mut self.norm {
+            norm.momentum = momentum;
+        }
+        self
     }
 
     /// The layer's weights as plain numbers.

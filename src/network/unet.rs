@@ -26,6 +26,12 @@ impl<B: Backend> Unet<B> {
         }
     }
 
+    /// The network with another momentum of its running statistics; the default is the original's.
+    pub fn with_momentum(mut self, momentum: f64) -> Self {
+        self.layers = self.layers.into_iter().map(|layer| layer.with_momentum(momentum)).collect();
+        self
+    }
+
     /// The network's weights as plain numbers.
     pub fn weights(&self, architecture: Architecture) -> Weights {
         Weights { architecture, layers: self.layers.iter().map(Layer::weights).collect() }

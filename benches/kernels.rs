@@ -2,8 +2,9 @@
 //! (read "Gelem/s" as GFLOP/s). Run with `cargo bench`.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use vertebrae::kernels::direct::{Direction, Packed, convolve};
+use vertebrae::kernels::direct::convolve;
 use vertebrae::kernels::kernel_gradient::kernel_gradient;
+use vertebrae::kernels::packed::{Direction, Packed};
 use vertebrae::kernels::planes::Planes;
 use vertebrae::kernels::simd::Isa;
 

@@ -23,7 +23,10 @@ fn main() -> Result<()> {
     if kind == "detection" {
         let network = CpuPredictor::new(&Weights::read(Path::new(model), Kind::Detection)?);
         let result = network.predict(sample.insert_axis(Axis(0)).insert_axis(Axis(0)))?;
-        npy::write(output, &result.slice(s![0, .., .., .., ..]).permuted_axes([1, 2, 3, 0]).as_standard_layout())
+        npy::write(
+            output,
+            &result.slice(s![0, .., .., .., ..]).permuted_axes([1, 2, 3, 0]).as_standard_layout(),
+        )
     } else {
         let network = CpuPredictor::new(&Weights::read(Path::new(model), Kind::Identification)?);
         let result = network.predict(sample.insert_axis(Axis(1)).insert_axis(Axis(0)))?;

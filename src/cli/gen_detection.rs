@@ -1,14 +1,13 @@
 //! `gen-detection`: boxes of scans with their dense labelling (SPEC §4).
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Result;
 use clap::Args;
 
+use super::generating::for_each_scan;
 use super::options::{Reading, at_least_one, size};
 use vertebrae::sampling::{labelling, npy, patches};
-use vertebrae::{batch, scan};
 
 #[derive(Args)]
 pub struct GenDetection {
@@ -31,21 +30,7 @@ pub struct GenDetection {
 
 impl GenDetection {
     pub fn run(self) -> Result<()> {
-        let scans = scan::find(&self.dataset)?;
-        batch::check_names(&scans)?;
-        let [x, y, z] = self.sample_size;
-        println!(
-            "Generating {} detection samples of size {x} x {y} x {z} for {} scans",
-            self.count * scans.len(),
-            scans.len()
-        );
-        let done = AtomicUsize::new(0);
-        let failures = batch::for_each(&scans, |path| {
-            let result = self.scan(path);
-            println!("{} / {}", done.fetch_add(1, Ordering::Relaxed) + 1, scans.len());
-            result
-        });
-        failures.into_result(scans.len())
+        for_each_scan(&self.dataset, "detection", self.count, self.sample_size, |path| self.scan(path))
     }
 
     fn scan(&self, path: &Path) -> Result<()> {

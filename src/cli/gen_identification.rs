@@ -1,14 +1,13 @@
 //! `gen-identification`: deformed slabs of scans with their label map (SPEC §5).
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Result, ensure};
 use clap::Args;
 
+use super::generating::for_each_scan;
 use super::options::{Reading, at_least_one, not_negative, size};
 use vertebrae::sampling::{labelling, npy, slabs};
-use vertebrae::{batch, scan};
 
 #[derive(Args)]
 pub struct GenIdentification {
@@ -34,21 +33,7 @@ pub struct GenIdentification {
 
 impl GenIdentification {
     pub fn run(self) -> Result<()> {
-        let scans = scan::find(&self.dataset)?;
-        batch::check_names(&scans)?;
-        let [slices, y, z] = self.sample_size;
-        println!(
-            "Generating {} identification samples of size {slices} x {y} x {z} for {} scans",
-            self.count * scans.len(),
-            scans.len()
-        );
-        let done = AtomicUsize::new(0);
-        let failures = batch::for_each(&scans, |path| {
-            let result = self.scan(path);
-            println!("{} / {}", done.fetch_add(1, Ordering::Relaxed) + 1, scans.len());
-            result
-        });
-        failures.into_result(scans.len())
+        for_each_scan(&self.dataset, "identification", self.count, self.sample_size, |path| self.scan(path))
     }
 
     fn scan(&self, path: &Path) -> Result<()> {

@@ -3,6 +3,7 @@
 mod gen_detection;
 mod gen_identification;
 mod gen_phantom;
+mod generating;
 mod measure;
 mod options;
 mod train_detection;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
 
-use super::options::{Computing, at_least_one, positive, share};
+use super::options::{Computing, at_least_one, not_negative, positive, share};
 use vertebrae::device::Task;
 use vertebrae::kernels::KernelBackend;
 use vertebrae::learning::{Checkpoint, Objective, Options, Samples, train};
@@ -24,6 +24,9 @@ pub struct Training {
     /// Learning rate of Adam
     #[arg(long, default_value = "0.001", value_parser = positive)]
     learning_rate: f64,
+    /// Divide the learning rate by 1 + this, times the number of steps taken
+    #[arg(long, default_value = "0.000001", value_parser = not_negative)]
+    decay: f64,
     /// Share of batch normalisation's running statistics that a batch leaves in place; closer to 1
     /// is steadier where batches are small
     #[arg(long, default_value = "0.1", value_parser = share)]
@@ -85,6 +88,7 @@ impl Training {
             epochs,
             batch_size,
             learning_rate: self.learning_rate,
+            decay: self.decay,
             momentum: self.momentum,
             seed: self.seed,
             checkpoint_every: self.checkpoint_every,

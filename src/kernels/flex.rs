@@ -8,8 +8,9 @@ use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
 use super::backend::{AdamStep, Frozen, KernelBackend, Normalised};
-use super::direct::{self, Direction, Packed};
+use super::direct;
 use super::kernel_gradient::kernel_gradient;
+use super::packed::{Direction, Packed};
 use super::planes::Planes;
 use super::simd::Isa;
 use super::{normalisation, pooling};

@@ -187,7 +187,7 @@ impl Rows<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::direct::{Direction, Packed};
+    use crate::kernels::packed::{Direction, Packed};
     use crate::kernels::reference;
     use proptest::prelude::*;
 

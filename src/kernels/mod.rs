@@ -8,6 +8,7 @@ mod flex;
 mod generic;
 pub mod kernel_gradient;
 pub mod normalisation;
+pub mod packed;
 pub mod planes;
 pub mod pooling;
 #[cfg(test)]

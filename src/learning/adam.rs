@@ -11,12 +11,12 @@ use crate::kernels::{AdamStep, KernelBackend, flat, from_flat};
 const BETAS: [f64; 2] = [0.9, 0.999];
 /// Added to the root of the squares.
 const EPSILON: f64 = 1e-7;
-/// The learning rate falls by 1 / (1 + DECAY · step).
-const DECAY: f64 = 1e-6;
 
 /// The optimiser with its memory of past gradients, one pair a trained tensor in visiting order.
 pub struct Adam<B: KernelBackend> {
     learning_rate: f64,
+    /// The learning rate is divided by 1 + decay · step.
+    decay: f64,
     /// Steps taken.
     pub step: u64,
     moments: Vec<[FloatTensor<B>; 2]>,
@@ -24,17 +24,17 @@ pub struct Adam<B: KernelBackend> {
 
 impl<B: KernelBackend> Adam<B> {
     /// An optimiser without memory.
-    pub fn new(learning_rate: f64) -> Self {
-        Adam { learning_rate, step: 0, moments: Vec::new() }
+    pub fn new(learning_rate: f64, decay: f64) -> Self {
+        Adam { learning_rate, decay, step: 0, moments: Vec::new() }
     }
 
-    /// An optimiser that goes on from stored moments.
-    pub fn resumed(learning_rate: f64, step: u64, moments: &[[Vec<f32>; 2]], device: &B::Device) -> Self {
+    /// The optimiser after so many steps, with the moments it had.
+    pub fn resumed(self, step: u64, moments: &[[Vec<f32>; 2]], device: &B::Device) -> Self {
         let moments = moments
             .iter()
             .map(|pair| pair.each_ref().map(|values| from_flat::<B>(values.clone(), device)))
             .collect();
-        Adam { learning_rate, step, moments }
+        Adam { step, moments, ..self }
     }
 
     /// The moments as plain numbers.
@@ -49,7 +49,7 @@ impl<B: KernelBackend> Adam<B> {
         M: Module<A>,
     {
         // Keras decays by the number of steps before this one.
-        let rate = self.learning_rate / (1.0 + DECAY * self.step as f64);
+        let rate = self.learning_rate / (1.0 + self.decay * self.step as f64);
         self.step += 1;
         let correction = |beta: f64| 1.0 - beta.powi(self.step.min(i32::MAX as u64) as i32);
         let step = AdamStep {
@@ -112,7 +112,7 @@ mod tests {
         let device = Default::default();
         let start = Tensor::<Autodiff<Flex>, 1>::from_data(TensorData::new(vec![1.0f32, -2.0], [2]), &device);
         let mut model = Two { weight: Param::from_tensor(start) };
-        let mut adam = Adam::<Flex>::new(1e-3);
+        let mut adam = Adam::<Flex>::new(1e-3, 1e-6);
         for _ in 0..3 {
             let weight = model.weight.val();
             let loss = (weight.clone().narrow(0, 0, 1).square() + weight.narrow(0, 1, 1) * 3.0).sum();

@@ -25,6 +25,8 @@ pub struct State {
     pub batch_size: usize,
     /// Learning rate before decay.
     pub learning_rate: f64,
+    /// Decay of the learning rate.
+    pub decay: f64,
     /// Momentum of the running statistics.
     pub momentum: f64,
     /// Loss.

@@ -31,6 +31,8 @@ pub struct Options {
     pub batch_size: usize,
     /// Learning rate before decay.
     pub learning_rate: f64,
+    /// The learning rate is divided by 1 + decay · step.
+    pub decay: f64,
     /// Share of the running statistics of batch normalisation that a batch leaves in place.
     pub momentum: f64,
     /// Seed of the first weights and of the order of samples.
@@ -64,6 +66,7 @@ impl Options {
             seed: self.seed,
             batch_size: self.batch_size,
             learning_rate: self.learning_rate,
+            decay: self.decay,
             momentum: self.momentum,
             objective: self.objective,
         }
@@ -75,11 +78,12 @@ impl Options {
         let filters = checkpoint.weights.architecture.filters;
         ensure!(
             *state == self.state(state.epoch, state.step) && filters == self.filters,
-            "the checkpoint was made with --filters {filters} --batch-size {} --learning-rate {} --momentum {} --seed {} and \
+            "the checkpoint was made with --filters {filters} --batch-size {} --learning-rate {} --decay {} --momentum {} --seed {} and \
              the \
              loss {}; pass the same options to continue it",
             state.batch_size,
             state.learning_rate,
+            state.decay,
             state.momentum,
             state.seed,
             serde_json::to_string(&state.objective)?
@@ -118,13 +122,14 @@ where
         options.batch_size
     );
     let architecture = Architecture { kind: options.objective.kind(), filters: options.filters };
+    let fresh = Adam::new(options.learning_rate, options.decay);
     let (weights, mut adam, done) = match resumed {
         Some(checkpoint) => {
             options.check(&checkpoint)?;
             let Checkpoint { weights, moments, state } = checkpoint;
-            (weights, Adam::resumed(options.learning_rate, state.step, &moments, device), state.epoch)
+            (weights, fresh.resumed(state.step, &moments, device), state.epoch)
         }
-        None => (Weights::initial(architecture, options.seed), Adam::new(options.learning_rate), 0),
+        None => (Weights::initial(architecture, options.seed), fresh, 0),
     };
     let mut model = Unet::<B>::new(&weights, device).with_momentum(options.momentum);
     let mut logs = [
@@ -299,6 +304,7 @@ mod tests {
             epochs,
             batch_size: 1,
             learning_rate: 1e-2,
+            decay: 1e-6,
             momentum: 0.1,
             seed: 1,
             checkpoint_every: 2,

@@ -1,0 +1,113 @@
+//! Kernels laid out in the order in which the convolution reads them.
+
+use rayon::prelude::*;
+
+use super::simd::Isa;
+
+/// Planes of at most so many voxels along z use the deep form.
+const DEEP: usize = 24;
+/// Output channels a deep tile computes together, in vectors.
+pub(super) const DEEP_VECTORS: usize = 2;
+
+/// A kernel laid out for one instruction set and form.
+pub struct Packed {
+    pub(super) isa: Isa,
+    pub(super) outputs: usize,
+    pub(super) inputs: usize,
+    pub(super) kernel: [usize; 3],
+    pub(super) form: Form,
+    pub(super) weights: Vec<f32>,
+}
+
+/// What a register holds, see [`super::direct`].
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Form {
+    /// Neighbouring voxels.
+    Wide,
+    /// Output channels.
+    Deep,
+}
+
+/// Which way a kernel is applied.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Direction {
+    /// From inputs to outputs.
+    Forward,
+    /// From the gradient of the outputs to the gradient of the inputs: channels change places and
+    /// the taps are mirrored.
+    Backward,
+}
+
+impl Packed {
+    /// Lays out `weights` (`[out, in, x, y, z]`) for volumes of `size`.
+    pub fn new(
+        isa: Isa,
+        weights: &[f32],
+        [outputs, inputs]: [usize; 2],
+        kernel: [usize; 3],
+        size: [usize; 3],
+        direction: Direction,
+    ) -> Packed {
+        let taps: usize = kernel.iter().product();
+        let at = |output: usize, input: usize, tap: usize| match direction {
+            Direction::Forward => weights[(output * inputs + input) * taps + tap],
+            Direction::Backward => weights[(input * inputs + output) * taps + taps - 1 - tap],
+        };
+        let (to, from) = match direction {
+            Direction::Forward => (outputs, inputs),
+            Direction::Backward => (inputs, outputs),
+        };
+        let block = deep_block(isa);
+        let form = if size[2] <= DEEP && to.is_multiple_of(block) { Form::Deep } else { Form::Wide };
+        let tiles: Vec<(usize, usize)> = match form {
+            Form::Wide => wide_tiles(isa, to),
+            Form::Deep => (0..to / block).map(|tile| (tile * block, block)).collect(),
+        };
+        let mut packed = vec![0.0; weights.len()];
+        let mut rest = packed.as_mut_slice();
+        let mut parts = Vec::new();
+        for (first, width) in tiles {
+            let (part, behind) = rest.split_at_mut(width * from * taps);
+            parts.push((first, width, part));
+            rest = behind;
+        }
+        parts.into_par_iter().for_each(|(first, width, part)| {
+            for (index, weights) in part.chunks_exact_mut(width).enumerate() {
+                for (offset, weight) in weights.iter_mut().enumerate() {
+                    *weight = at(first + offset, index / taps, index % taps);
+                }
+            }
+        });
+        Packed { isa, outputs: to, inputs: from, kernel, form, weights: packed }
+    }
+
+    /// Zeros a volume needs before and after it so that its extent stays.
+    pub fn frame(kernel: [usize; 3], direction: Direction) -> ([usize; 3], [usize; 3]) {
+        let (small, large) = (kernel.map(|k| (k - 1) / 2), kernel.map(|k| k / 2));
+        match direction {
+            Direction::Forward => (small, large),
+            Direction::Backward => (large, small),
+        }
+    }
+}
+
+/// Output channels a deep tile computes together.
+pub(super) fn deep_block(isa: Isa) -> usize {
+    DEEP_VECTORS * if isa == Isa::Avx512 { 16 } else { 8 }
+}
+
+/// Splits output channels into tiles: first channel and width.
+pub(super) fn wide_tiles(isa: Isa, outputs: usize) -> Vec<(usize, usize)> {
+    let widest = if isa == Isa::Avx512 { 8 } else { 4 };
+    let mut tiles = Vec::new();
+    let mut first = 0;
+    while first < outputs {
+        let mut width = widest;
+        while width > outputs - first {
+            width /= 2;
+        }
+        tiles.push((first, width));
+        first += width;
+    }
+    tiles
+}

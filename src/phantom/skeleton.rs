@@ -54,7 +54,7 @@ pub struct Spine {
 impl Spine {
     /// A spine with real distances, a random posture and some scoliosis.
     pub fn random(random: &mut Legacy) -> Spine {
-        let stature = around(random, 1.0, 0.06);
+        let stature = around(random, 1.0, 0.045);
         let hollow = between(random, 0.6, 1.4);
         let lean = around(random, 0.0, 4.0);
         let bend = between(random, 0.0, 5.0);

@@ -9,7 +9,10 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 
 use super::{LayerWeights, Norm, Weights};
 
-/// Metadata key that holds the architecture as JSON.
+/// The one metadata entry of the file, a JSON object of strings: the format's library writes several
+/// in random order, and equal models should be equal files.
+const METADATA: &str = "vertebrae";
+/// Its key that holds the architecture as JSON.
 const ARCHITECTURE: &str = "architecture";
 
 /// Further numbers stored beside the weights: name → values.
@@ -27,9 +30,10 @@ pub fn write(
     metadata: &BTreeMap<String, String>,
     extra: &[Extra],
 ) -> Result<()> {
-    let mut metadata: HashMap<String, String> = metadata.clone().into_iter().collect();
+    let mut metadata = metadata.clone();
     metadata.insert(ARCHITECTURE.to_owned(), serde_json::to_string(&weights.architecture)?);
-    metadata.insert("format".to_owned(), format!("vertebrae {}", env!("CARGO_PKG_VERSION")));
+    metadata.insert("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    let metadata = HashMap::from([(METADATA.to_owned(), serde_json::to_string(&metadata)?)]);
     let mut tensors: Vec<(String, Vec<usize>, &[f32])> = Vec::new();
     for (index, (shape, layer)) in weights.architecture.layers().iter().zip(&weights.layers).enumerate() {
         let [x, y, z] = shape.kernel;
@@ -68,8 +72,10 @@ pub fn read(path: &Path) -> Result<(Weights, BTreeMap<String, String>, Vec<Extra
 
 fn parse(bytes: &[u8]) -> Result<(Weights, BTreeMap<String, String>, Vec<Extra>)> {
     let (_, header) = SafeTensors::read_metadata(bytes)?;
-    let metadata: BTreeMap<String, String> =
-        header.metadata().clone().unwrap_or_default().into_iter().collect();
+    let metadata = header.metadata().as_ref().and_then(|entries| entries.get(METADATA));
+    let metadata: BTreeMap<String, String> = serde_json::from_str(
+        metadata.context("its metadata do not say which network it is; it was not written by vertebrae")?,
+    )?;
     let architecture = metadata
         .get(ARCHITECTURE)
         .context("its metadata does not say which network it is; it was not written by vertebrae")?;

@@ -65,13 +65,13 @@ $(ROOT)/plots/measure.txt: $(MODELS)/detection.$(MODEL) $(MODELS)/identification
 		--plots $(@D) --json $(@D)/measure.json $(MEASURE) > $@.part
 	mv $@.part $@
 
-# The demo: phantoms instead of patients, voxels of 3 mm, small networks, short training. Higher
-# learning rates that fall, smaller batches and steadier running statistics than the original's make
-# up for minutes instead of days.
+# The demo: phantoms instead of patients, voxels of 2 mm, small networks, short training. Higher
+# learning rates that fall, smaller batches, steadier running statistics and less deformation than the
+# original's make up for minutes instead of days.
 DEMO_SCANS ?= 60
 DEMO_TESTS ?= 8
-DEMO_DETECTION ?= --filters 8 --epochs 8 --batch-size 4 --learning-rate 0.003 --momentum 0.9 --loss combined
-DEMO_IDENTIFICATION ?= --filters 8 --epochs 16 --batch-size 8 --learning-rate 0.006 --decay 0.001 --momentum 0.9
+DEMO_DETECTION ?= --filters 8 --epochs 5 --batch-size 4 --learning-rate 0.003 --momentum 0.9 --loss combined
+DEMO_IDENTIFICATION ?= --filters 8 --epochs 8 --batch-size 8 --learning-rate 0.005 --decay 0.001 --momentum 0.9
 
 demo/training_dataset/.done: | $(VERTEBRAE)
 	$(VERTEBRAE) gen-phantom $(@D) --scans $(DEMO_SCANS) --seed 1
@@ -83,10 +83,10 @@ demo/testing_dataset/.done: | $(VERTEBRAE)
 
 demo: demo/training_dataset/.done demo/testing_dataset/.done
 	$(MAKE) pipeline ROOT=demo \
-		GEN_DETECTION="--spacing 3 --sample-size 32x32x32" \
-		GEN_IDENTIFICATION="--spacing 3 --sample-size 8x32x112 --deformation 2.5 --samples 50" \
+		GEN_DETECTION="--spacing 2 --sample-size 32x32x48" \
+		GEN_IDENTIFICATION="--spacing 2 --sample-size 8x48x160 --deformation 1 --samples 50" \
 		DETECTION="$(DEMO_DETECTION)" IDENTIFICATION="$(DEMO_IDENTIFICATION)" \
-		MEASURE="--spacing 3 --sample-size 32x32x32"
+		MEASURE="--spacing 2 --sample-size 32x32x48"
 	@echo
 	@grep "Id rate" demo/plots/measure.txt
 	@echo "pictures: $$(ls demo/plots/phantom-*.png | head -1) and the others beside it, demo/plots/boxplot.png"

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::generating::for_each_scan;
-use super::options::{Reading, at_least_one, size};
+use super::options::{Annotated, Reading, at_least_one, size};
 use vertebrae::sampling::{labelling, npy, patches};
 
 #[derive(Args)]
@@ -34,7 +34,7 @@ impl GenDetection {
     }
 
     fn scan(&self, path: &Path) -> Result<()> {
-        let (scan, centroids) = self.reading.annotated(path)?;
+        let Annotated { scan, centroids, .. } = self.reading.annotated(path)?;
         let volume = scan.normalised(self.reading.spacing);
         let kind = labelling::Kind::Detection;
         let labelling = labelling::paint(volume.dim().into(), &centroids, self.reading.spacing, kind)?;

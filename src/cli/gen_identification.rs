@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 
 use super::generating::for_each_scan;
-use super::options::{Reading, at_least_one, not_negative, size};
+use super::options::{Annotated, Reading, at_least_one, not_negative, size};
 use vertebrae::sampling::{labelling, npy, slabs};
 
 #[derive(Args)]
@@ -37,7 +37,7 @@ impl GenIdentification {
     }
 
     fn scan(&self, path: &Path) -> Result<()> {
-        let (scan, centroids) = self.reading.annotated(path)?;
+        let Annotated { scan, centroids, .. } = self.reading.annotated(path)?;
         let spacing = self.reading.spacing;
         let volume = scan.normalised(spacing);
         let kind = labelling::Kind::Identification;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
-use super::options::{Computing, Reading, not_negative, positive, size};
+use super::options::{Annotated, Computing, Reading, not_negative, positive, size};
 use vertebrae::anatomy::Region;
 use vertebrae::annotation::Centroid;
 use vertebrae::batch::Failures;
@@ -148,7 +148,7 @@ impl Measure {
     ) -> Result<ScanResult> {
         let begin = Instant::now();
         let spacing = self.reading.spacing;
-        let (scan, annotated) = self.reading.annotated(path)?;
+        let Annotated { scan, centroids, stored } = self.reading.annotated(path)?;
         let volume = scan.normalised(spacing);
         let shape = volume.dim().into();
         progress.aside(|| text.scan(number, path).and_then(|()| text.detection_begins(tiling, shape)))?;
@@ -161,14 +161,13 @@ impl Measure {
         let thresholds = Thresholds { diameter_share: self.diameter_share, least: self.least_volume };
         let mut vertebrae = by_median(&levels, spacing, &thresholds);
         let in_lps: Vec<Centroid> = vertebrae.iter().map(Vertebra::centroid).collect();
-        report::sagittal(&self.picture(path), &volume, spacing, &annotated, &in_lps)?;
+        report::sagittal(&self.picture(path), &volume, spacing, &centroids, &in_lps)?;
 
         // What is printed and compared stays in the scan's own frame.
         for vertebra in &mut vertebrae {
             vertebra.mm = scan.to_stored(vertebra.mm).map(vertebrae::decoding::hundredth);
         }
         let found: Vec<Centroid> = vertebrae.iter().map(Vertebra::centroid).collect();
-        let stored = vertebrae::annotation::lml::read(&vertebrae::annotation::lml::beside(path))?;
         let comparison = compare(&stored, &found, self.reach);
         text.result(&vertebrae, &comparison)?;
         let distances: Vec<f64> = comparison.offsets.iter().map(|offset| offset.distance).collect();

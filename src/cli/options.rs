@@ -20,20 +20,29 @@ pub struct Reading {
     pub no_reorient: bool,
 }
 
+/// A scan with its annotation.
+pub struct Annotated {
+    /// The scan, in the data set's orientation unless that was declined.
+    pub scan: Scan,
+    /// The annotation in mm along the scan's oriented axes.
+    pub centroids: Vec<Centroid>,
+    /// The annotation as it is written, in mm along the stored axes.
+    pub stored: Vec<Centroid>,
+}
+
 impl Reading {
-    /// A scan with its annotation, both in the data set's orientation.
-    pub fn annotated(&self, path: &Path) -> Result<(Scan, Vec<Centroid>)> {
+    /// Reads a scan and the annotation beside it.
+    pub fn annotated(&self, path: &Path) -> Result<Annotated> {
         let beside = lml::beside(path);
-        let mut centroids = lml::read(&beside)?;
+        let stored = lml::read(&beside)?;
         let scan = Scan::read(path, !self.no_reorient)?;
-        lml::check_inside(&centroids, &scan.stored).with_context(|| format!("{}", beside.display()))?;
+        lml::check_inside(&stored, &scan.stored).with_context(|| format!("{}", beside.display()))?;
         for warning in &scan.volume.warnings {
             eprintln!("warning: {}: {warning}", path.display());
         }
-        for centroid in &mut centroids {
-            centroid.mm = scan.from_stored(centroid.mm);
-        }
-        Ok((scan, centroids))
+        let oriented = |centroid: &Centroid| Centroid { mm: scan.from_stored(centroid.mm), ..*centroid };
+        let centroids = stored.iter().map(oriented).collect();
+        Ok(Annotated { scan, centroids, stored })
     }
 }
 

@@ -197,7 +197,7 @@ where
 }
 
 /// `loss 0.1234 accuracy 0.98`.
-pub(crate) fn line(scores: &Scores) -> String {
+fn line(scores: &Scores) -> String {
     scores.iter().map(|(name, value)| format!("{name} {value:.4}")).collect::<Vec<_>>().join(" ")
 }
 

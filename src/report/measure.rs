@@ -158,7 +158,7 @@ mod tests {
     }
 
     /// The example block of the original's README, from its own coordinates.
-    pub(crate) fn readme_block() -> String {
+    fn readme_block() -> String {
         let found: Vec<Vertebra> =
             FOUND.map(|(name, voxels, mm)| Vertebra { level: name.parse().unwrap(), mm, voxels }).to_vec();
         let centroid = |name: &str, mm| Centroid { level: name.parse().unwrap(), mm };

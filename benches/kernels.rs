@@ -2,10 +2,10 @@
 //! (read "Gelem/s" as GFLOP/s). Run with `cargo bench`.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use vertebrae::kernels::direct::convolve;
+use vertebrae::kernels::direct::{Finish, convolve};
 use vertebrae::kernels::kernel_gradient::kernel_gradient;
 use vertebrae::kernels::packed::{Direction, Packed};
-use vertebrae::kernels::planes::Planes;
+use vertebrae::kernels::planes::{Destination, Planes};
 use vertebrae::kernels::simd::Isa;
 
 /// Inputs, outputs, kernel and extent of some layers, from the widest planes to the narrowest.
@@ -34,13 +34,20 @@ fn layers(criterion: &mut Criterion) {
         for isa in Isa::available() {
             let (before, after) = Packed::frame(kernel, Direction::Forward);
             let planes = Planes::framed(&x, 1, inputs, size, before, after);
-            let packed = Packed::new(isa, &weights, [outputs, inputs], kernel, size, Direction::Forward);
+            let packed = Packed::new(isa, &weights, [outputs, inputs], kernel, Direction::Forward);
             let mut output = vec![0.0; outputs * volume];
             group.bench_function(BenchmarkId::new("forward", isa), |bench| {
-                bench.iter(|| convolve(&planes, &packed, None, true, &mut output));
+                bench.iter(|| {
+                    convolve(
+                        &planes,
+                        &packed,
+                        Finish::default(),
+                        Destination::dense(&mut output, outputs, size),
+                    )
+                });
             });
             group.bench_function(BenchmarkId::new("kernel gradient", isa), |bench| {
-                bench.iter(|| kernel_gradient(isa, &planes, &gradient, outputs, kernel));
+                bench.iter(|| kernel_gradient(isa, &planes, &gradient, outputs, kernel, [0; 3]));
             });
         }
     }

@@ -11,6 +11,7 @@ pub mod anatomy;
 pub mod annotation;
 pub mod artifact;
 pub mod batch;
+pub mod benchmark;
 pub mod decoding;
 pub mod device;
 pub mod evaluation;

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand, the only place that knows clap.
 
+mod benchmark;
 mod gen_detection;
 mod gen_identification;
 mod gen_phantom;
@@ -37,6 +38,8 @@ enum Command {
     TrainIdentification(train_identification::TrainIdentification),
     /// Find and name the vertebrae of annotated scans and say how well
     Measure(measure::Measure),
+    /// Time both networks on this machine
+    Benchmark(benchmark::Benchmark),
 }
 
 impl Cli {
@@ -49,6 +52,7 @@ impl Cli {
             Command::TrainDetection(command) => command.run(),
             Command::TrainIdentification(command) => command.run(),
             Command::Measure(command) => command.run(),
+            Command::Benchmark(command) => command.run(),
         }
     }
 }

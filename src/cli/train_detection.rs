@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::options::pair;
-use super::training::Training;
+use super::training::{Recipe, Training};
 use vertebrae::learning::{DetectionLoss, Objective};
 
 #[derive(Args)]
@@ -31,6 +31,7 @@ pub struct TrainDetection {
 impl TrainDetection {
     pub fn run(self) -> Result<()> {
         let objective = Objective::Detection { loss: self.loss, class_weights: self.class_weights };
-        self.training.run(objective, self.filters, self.epochs, self.batch_size)
+        let TrainDetection { filters, epochs, batch_size, .. } = self;
+        self.training.run(Recipe { objective, filters, epochs, batch_size, initial_output: 0.0 })
     }
 }

@@ -50,6 +50,15 @@ pub struct Training {
     computing: Computing,
 }
 
+/// What differs between the two networks' trainings.
+pub struct Recipe {
+    pub objective: Objective,
+    pub filters: usize,
+    pub epochs: usize,
+    pub batch_size: usize,
+    pub initial_output: f32,
+}
+
 /// A training on whatever backend is chosen.
 struct Run<'a> {
     options: &'a Options,
@@ -74,7 +83,8 @@ impl Task for Run<'_> {
 }
 
 impl Training {
-    pub fn run(&self, objective: Objective, filters: usize, epochs: usize, batch_size: usize) -> Result<()> {
+    pub fn run(&self, network: Recipe) -> Result<()> {
+        let Recipe { objective, filters, epochs, batch_size, initial_output } = network;
         let kind = objective.kind();
         // A name without a known ending should not be found out after hours of training.
         Format::of(&self.model)?;
@@ -90,6 +100,7 @@ impl Training {
             learning_rate: self.learning_rate,
             decay: self.decay,
             momentum: self.momentum,
+            initial_output,
             seed: self.seed,
             checkpoint_every: self.checkpoint_every,
             checkpoints: self.checkpoints.clone(),

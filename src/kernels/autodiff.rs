@@ -69,16 +69,19 @@ impl<B: KernelBackend> Backward<B, 1> for Pool {
 }
 
 #[derive(Debug)]
-struct Join;
+struct ConvolveJoined;
 
-impl<B: KernelBackend> Backward<B, 2> for Join {
-    type State = (usize, [usize; 3]);
+impl<B: KernelBackend> Backward<B, 4> for ConvolveJoined {
+    type State = ([NodeId; 3], [usize; 3]);
 
-    fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<Self::State, 4>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
         let gradient = gradients.consume::<B>(&ops.node);
-        let (channels, factor) = ops.state;
-        let values = B::join_backward(gradient, channels, factor);
-        for (node, value) in ops.parents.into_iter().zip(values) {
+        let (nodes, factor) = ops.state;
+        let [skip, coarse, kernel] =
+            nodes.map(|node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node));
+        let values = B::convolve_joined_backward(skip, coarse, kernel, gradient, factor);
+        let [skip, coarse, kernel, bias] = ops.parents;
+        for (node, value) in [kernel, bias, skip, coarse].into_iter().zip(values) {
             if let Some(node) = node {
                 gradients.register::<B>(node.id, value);
             }
@@ -158,13 +161,24 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
         }
     }
 
-    fn join(skip: FloatTensor<Self>, coarse: FloatTensor<Self>, factor: [usize; 3]) -> FloatTensor<Self> {
-        let channels = wrap::<B, 5>(skip.primitive.clone()).dims()[1];
-        match Join.prepare::<C>([skip.node.clone(), coarse.node.clone()]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => {
-                prep.finish((channels, factor), B::join(skip.primitive, coarse.primitive, factor))
+    fn convolve_joined(
+        skip: FloatTensor<Self>,
+        coarse: FloatTensor<Self>,
+        kernel: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        factor: [usize; 3],
+    ) -> FloatTensor<Self> {
+        let nodes = [&skip, &coarse, &kernel, &bias].map(|tensor| tensor.node.clone());
+        match ConvolveJoined.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let state = [prep.checkpoint(&skip), prep.checkpoint(&coarse), prep.checkpoint(&kernel)];
+                let [skip, coarse, kernel, bias] = [skip, coarse, kernel, bias].map(|t| t.primitive);
+                prep.finish((state, factor), B::convolve_joined(skip, coarse, kernel, bias, factor))
             }
-            OpsKind::UnTracked(prep) => prep.finish(B::join(skip.primitive, coarse.primitive, factor)),
+            OpsKind::UnTracked(prep) => {
+                let [skip, coarse, kernel, bias] = [skip, coarse, kernel, bias].map(|t| t.primitive);
+                prep.finish(B::convolve_joined(skip, coarse, kernel, bias, factor))
+            }
         }
     }
 

@@ -96,18 +96,27 @@ pub trait KernelBackend: Backend {
         generic::pool_backward::<Self>(x, factor, gradient)
     }
 
-    /// The channels of `skip`, then those of `coarse` with every voxel repeated `factor` times.
-    fn join(skip: FloatTensor<Self>, coarse: FloatTensor<Self>, factor: [usize; 3]) -> FloatTensor<Self> {
-        generic::join::<Self>(skip, coarse, factor)
+    /// The convolution of the channels of `skip` and, behind them, those of `coarse` with every
+    /// voxel repeated `factor` times.
+    fn convolve_joined(
+        skip: FloatTensor<Self>,
+        coarse: FloatTensor<Self>,
+        kernel: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        factor: [usize; 3],
+    ) -> FloatTensor<Self> {
+        Self::convolve(generic::join::<Self>(skip, coarse, factor), kernel, bias)
     }
 
-    /// The gradients of `skip`, which has so many channels, and of `coarse`.
-    fn join_backward(
+    /// The gradients of the kernel, the bias, `skip` and `coarse`.
+    fn convolve_joined_backward(
+        skip: FloatTensor<Self>,
+        coarse: FloatTensor<Self>,
+        kernel: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
-        channels: usize,
         factor: [usize; 3],
-    ) -> [FloatTensor<Self>; 2] {
-        generic::join_backward::<Self>(gradient, channels, factor)
+    ) -> [FloatTensor<Self>; 4] {
+        generic::convolve_joined_backward::<Self>(skip, coarse, kernel, gradient, factor)
     }
 
     /// The probability `[n, 1, x, y, z]` of the second of two classes, given their logits
@@ -204,9 +213,14 @@ pub fn pool<B: KernelBackend>(x: Tensor<B, 5>, factor: [usize; 3]) -> Tensor<B, 
     wrap(B::pool(unwrap(x), factor))
 }
 
-/// See [`KernelBackend::join`].
-pub fn join<B: KernelBackend>(skip: Tensor<B, 5>, coarse: Tensor<B, 5>, factor: [usize; 3]) -> Tensor<B, 5> {
-    wrap(B::join(unwrap(skip), unwrap(coarse), factor))
+/// See [`KernelBackend::convolve_joined`].
+pub fn convolve_joined<B: KernelBackend>(
+    [skip, coarse]: [Tensor<B, 5>; 2],
+    kernel: Tensor<B, 5>,
+    bias: Tensor<B, 1>,
+    factor: [usize; 3],
+) -> Tensor<B, 5> {
+    wrap(B::convolve_joined(unwrap(skip), unwrap(coarse), unwrap(kernel), unwrap(bias), factor))
 }
 
 #[cfg(test)]
@@ -340,11 +354,21 @@ mod tests {
             assert_eq!(plain(pooled.clone()), plain(generic::pool::<Flex>(x.clone(), factor)));
             let back = Flex::pool_backward(x.clone(), factor, pooled.clone());
             assert_eq!(plain(back), plain(generic::pool_backward::<Flex>(x.clone(), factor, pooled.clone())));
-            let joined = Flex::join(x.clone(), pooled.clone(), factor);
-            assert_eq!(plain(joined.clone()), plain(generic::join::<Flex>(x.clone(), pooled, factor)));
-            let [skip, coarse] = Flex::join_backward(joined.clone(), 3, factor);
-            let [s, c] = generic::join_backward::<Flex>(joined, 3, factor);
-            assert!(close(&plain(skip), &plain(s)) && close(&plain(coarse), &plain(c)));
+            let [p, q, r] = factor.map(|factor| 2 * factor - 1);
+            let weights = unwrap(tensor::<Flex, 5>([4, 6, p, q, r], 11));
+            let bias = unwrap(tensor::<Flex, 1>([4], 12));
+            let inputs = || (x.clone(), pooled.clone(), weights.clone());
+            let (skip, coarse, kernel) = inputs();
+            let joined = generic::join::<Flex>(skip.clone(), coarse.clone(), factor);
+            let other = generic::convolve::<Flex>(joined, kernel.clone(), bias.clone());
+            let ours = Flex::convolve_joined(skip, coarse, kernel, bias, factor);
+            assert!(close(&plain(ours.clone()), &plain(other)));
+            let (skip, coarse, kernel) = inputs();
+            let [k, b, s, c] = Flex::convolve_joined_backward(skip, coarse, kernel, ours.clone(), factor);
+            let (skip, coarse, kernel) = inputs();
+            let [l, d, t, e] = generic::convolve_joined_backward::<Flex>(skip, coarse, kernel, ours, factor);
+            assert!(close(&plain(k), &plain(l)) && close(&vector(b), &vector(d)));
+            assert!(close(&plain(s), &plain(t)) && close(&plain(c), &plain(e)));
         }
     }
 
@@ -363,9 +387,8 @@ mod tests {
     }
 
     #[test]
-    fn pooling_and_joining_have_the_gradients_of_their_definition() {
+    fn pooling_has_the_gradient_of_its_definition() {
         let x = tensor::<Training, 5>([1, 2, 4, 4, 4], 1).require_grad();
-        let coarse = tensor::<Training, 5>([1, 3, 2, 2, 2], 2).require_grad();
         let pooled = pool(x.clone(), [2, 2, 2]);
         let weights = values(tensor::<Training, 5>(pooled.dims(), 99));
         let (input, [output, gradient]) = (values(x.clone()), traced(pooled, &x, &[]).try_into().unwrap());
@@ -374,12 +397,22 @@ mod tests {
             let at = ((channel * 2 + i / 2) * 2 + j / 2) * 2 + k / 2;
             assert_eq!(gradient[index], if output[at] == *value { weights[at] } else { 0.0 });
         }
-        let joined = join(x.clone(), coarse.clone(), [2, 2, 2]);
-        let weights = values(tensor::<Training, 5>(joined.dims(), 99));
-        assert_eq!(traced(joined, &x, &[])[1], weights[..128]);
-        let joined = join(x, coarse.clone(), [2, 2, 2]);
-        let gradient = &traced(joined, &coarse, &[])[1];
-        let sum: f32 = weights[128..].iter().sum();
-        assert!((gradient.iter().sum::<f32>() - sum).abs() < 1e-3);
+    }
+
+    #[test]
+    fn a_joined_convolution_has_the_gradients_of_joining_first() {
+        let skip = tensor::<Training, 5>([2, 2, 4, 4, 4], 1).require_grad();
+        let coarse = tensor::<Training, 5>([2, 3, 2, 2, 2], 2).require_grad();
+        let kernel = tensor::<Training, 5>([4, 5, 3, 3, 3], 3).require_grad();
+        let bias = tensor::<Training, 1>([4], 4).require_grad();
+        let plain = || {
+            let large = coarse.clone().reshape([2 * 3 * 2, 1, 2, 1, 2, 1]).expand([12, 2, 2, 2, 2, 2]);
+            let joined = Tensor::cat(vec![skip.clone(), large.reshape([2, 3, 4, 4, 4])], 1);
+            convolve(joined, kernel.clone(), bias.clone())
+        };
+        let ours = || convolve_joined([skip.clone(), coarse.clone()], kernel.clone(), bias.clone(), [2; 3]);
+        for leaf in [&skip, &coarse, &kernel] {
+            assert!(all_close(&traced(ours(), leaf, &[&bias]), &traced(plain(), leaf, &[&bias])));
+        }
     }
 }

@@ -1,91 +1,112 @@
-//! Direct convolution: some output channels times a run of voxels stay in registers while all
-//! inputs and taps stream past.
+//! Direct convolution: some output channels times some voxels stay in registers while all inputs
+//! and taps stream past.
 //!
-//! Two forms. *Wide* vectors hold neighbouring voxels: in a framed volume the rows of a plane are
-//! one run, so vectors never stop at a row's end, and the frame's columns are computed for nothing
-//! and thrown away. *Deep* vectors hold output channels, for the small planes of the lower levels,
-//! where a frame would be most of the run.
+//! Two forms. *Deep* vectors hold output channels; every voxel of the input is spread over one. It
+//! is the faster one and serves every layer whose output channels fill vectors. *Wide* vectors hold
+//! neighbouring voxels, for the others: in a framed volume the rows of a plane are one run, so
+//! vectors never stop at a row's end, and the frame's columns are computed for nothing and thrown
+//! away.
 
 use rayon::prelude::*;
 
-use super::packed::{DEEP_VECTORS, Form, Packed, deep_block, wide_tiles};
-use super::planes::Planes;
+use super::packed::{Form, Packed};
+use super::planes::{Destination, Planes};
 use super::simd::{Simd, Work};
 
 /// Floats of input a task of the wide form looks at: about half of a 1 MiB second-level cache.
 const CACHED: usize = 96 * 1024;
 /// Floats of weights a deep task streams per pass: fits the second-level cache beside the sums.
 const DEEP_WEIGHTS: usize = 32 * 1024;
+/// Floats of sums a deep task keeps.
+const DEEP_SUMS: usize = 64 * 1024;
+/// Tasks for each thread, so that threads which begin late still find work.
+const TASKS_PER_THREAD: usize = 4;
 
-/// A pointer that tasks write disjoint parts of.
-#[derive(Clone, Copy)]
-struct Target(*mut f32);
-// SAFETY: every task writes its own rows of its own channels.
-unsafe impl Send for Target {}
-unsafe impl Sync for Target {}
+/// What is done to the sums of a convolution.
+#[derive(Clone, Copy, Default)]
+pub struct Finish<'a> {
+    /// Added to each output channel.
+    pub bias: Option<&'a [f32]>,
+    /// Whether the sums are added to what the destination holds.
+    pub added: bool,
+    /// Whether a ReLU follows.
+    pub rectified: bool,
+}
 
-/// `output` (`[image, out, x, y, z]`) = the convolution of `input` with the packed kernel, plus
-/// `bias`, then a ReLU if `rectified`.
-pub fn convolve(input: &Planes, packed: &Packed, bias: Option<&[f32]>, rectified: bool, output: &mut [f32]) {
-    let volume: usize = input.size.iter().product();
+/// `output` (`[image, out, x, y, z]`) = the convolution of `input` with the packed kernel.
+pub fn convolve(input: &Planes, packed: &Packed, finish: Finish, output: Destination) {
     assert_eq!(input.channels, packed.inputs);
-    assert_eq!(output.len(), input.images * packed.outputs * volume);
-    let job = Job { input, packed, bias, rectified, output: Target(output.as_mut_ptr()) };
+    output.check(input.images, packed.outputs, input.size);
+    let taps = input.taps(packed.kernel, packed.shift);
+    let job = Job { input, packed, finish, taps: &taps, output };
     match packed.form {
         Form::Wide => job.wide(),
         Form::Deep => job.deep(),
     }
 }
 
+/// The convolution as new values.
+pub fn convolved(input: &Planes, packed: &Packed, bias: Option<&[f32]>) -> Vec<f32> {
+    let length = input.images * packed.outputs * input.size.iter().product::<usize>();
+    let mut values = Vec::with_capacity(length);
+    let vacant = &mut values.spare_capacity_mut()[..length];
+    let finish = Finish { bias, ..Finish::default() };
+    convolve(input, packed, finish, Destination::vacant(vacant, packed.outputs, input.size));
+    // SAFETY: a convolution writes every voxel of every channel.
+    unsafe { values.set_len(length) };
+    values
+}
+
 #[derive(Clone, Copy)]
 struct Job<'a> {
     input: &'a Planes,
     packed: &'a Packed,
-    bias: Option<&'a [f32]>,
-    rectified: bool,
-    output: Target,
+    finish: Finish<'a>,
+    taps: &'a [usize],
+    output: Destination<'a>,
 }
 
 impl Job<'_> {
     fn wide(self) {
         let [a, b, _] = self.input.size;
         let per_row = self.packed.inputs * self.packed.kernel[0] * self.input.framed[2];
-        let tasks_wanted = 4 * rayon::current_num_threads();
+        let tasks_wanted = TASKS_PER_THREAD * rayon::current_num_threads();
         let fair = (self.input.images * a * b).div_ceil(tasks_wanted);
         let rows = (CACHED / per_row).min(fair).clamp(1, b);
         let chunks = b.div_ceil(rows);
-        let taps = self.input.taps(self.packed.kernel);
         (0..self.input.images * a * chunks).into_par_iter().for_each(|task| {
             let (image, x, chunk) = (task / (a * chunks), task / chunks % a, task % chunks);
             let first = chunk * rows;
             let rows = rows.min(b - first);
-            self.packed.isa.run(WideRows { job: self, taps: &taps, image, x, first, rows });
+            self.packed.isa.run(WideRows { job: self, image, x, first, rows });
         });
     }
 
     fn deep(self) {
-        let block = deep_block(self.packed.isa);
-        let taps = self.input.taps(self.packed.kernel);
-        (0..self.packed.outputs / block).into_par_iter().for_each(|tile| {
-            self.packed.isa.run(DeepTile { job: self, taps: &taps, tile });
+        let [a, b, c] = self.input.size;
+        let tiles = self.packed.form.tiles(self.packed.isa, self.packed.outputs);
+        let rows = self.input.images * a * b;
+        let tasks_wanted = TASKS_PER_THREAD * rayon::current_num_threads();
+        let fair = rows.div_ceil(tasks_wanted.div_ceil(tiles.len()));
+        let per_task = (DEEP_SUMS / (c * tiles[0].1)).min(fair).clamp(1, rows);
+        let groups = rows.div_ceil(per_task);
+        let inside = Inside::of(self.input, self.packed);
+        (0..tiles.len() * groups).into_par_iter().for_each(|task| {
+            let (first, width) = tiles[task / groups];
+            let start = task % groups * per_task;
+            let rows = start..(start + per_task).min(rows);
+            self.packed.isa.run(DeepRows { job: self, inside: &inside, first, width, rows });
         });
     }
 
     fn bias(&self, output: usize) -> f32 {
-        self.bias.map_or(0.0, |bias| bias[output])
-    }
-
-    /// First voxel of a row of the output.
-    fn row(&self, image: usize, output: usize, x: usize, y: usize) -> usize {
-        let [a, b, c] = self.input.size;
-        (((image * self.packed.outputs + output) * a + x) * b + y) * c
+        self.finish.bias.map_or(0.0, |bias| bias[output])
     }
 }
 
 /// Some rows of one plane, all output channels.
 struct WideRows<'a> {
     job: Job<'a>,
-    taps: &'a [usize],
     image: usize,
     x: usize,
     first: usize,
@@ -95,16 +116,16 @@ struct WideRows<'a> {
 impl Work for WideRows<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let input = self.job.input;
+        let Job { input, packed, finish, .. } = self.job;
         let pitch = input.framed[2];
         let run = (self.rows - 1) * pitch + input.size[2];
         let vectors = run.div_ceil(S::LANES);
         let mut sums = vec![0.0f32; 8 * vectors * S::LANES];
         let start = self.image * input.channels * input.channel_stride()
             + (self.x * input.framed[1] + self.first) * pitch;
-        let weights_per_output = self.job.packed.inputs * self.taps.len();
-        for (output, width) in wide_tiles(self.job.packed.isa, self.job.packed.outputs) {
-            let weights = &self.job.packed.weights[output * weights_per_output..];
+        let weights_per_output = packed.inputs * self.job.taps.len();
+        for (output, width) in packed.form.tiles(packed.isa, packed.outputs) {
+            let weights = &packed.weights[output * weights_per_output..];
             // SAFETY: a run begins inside the framed volume and ends, rounded up to a block,
             // within the slack behind it; `sums` holds `width` runs of whole vectors.
             unsafe {
@@ -115,24 +136,20 @@ impl Work for WideRows<'_> {
                     (4, true) => self.tile::<S, 4, 6>(tile, output, &mut sums),
                     (2, true) => self.tile::<S, 2, 8>(tile, output, &mut sums),
                     (1, true) => self.tile::<S, 1, 8>(tile, output, &mut sums),
-                    (4, false) => self.tile::<S, 4, 3>(tile, output, &mut sums),
-                    (2, false) => self.tile::<S, 2, 5>(tile, output, &mut sums),
+                    (4, false) => self.tile::<S, 4, 2>(tile, output, &mut sums),
+                    (2, false) => self.tile::<S, 2, 4>(tile, output, &mut sums),
                     _ => self.tile::<S, 1, 8>(tile, output, &mut sums),
                 }
             }
             for offset in 0..width {
                 let sums = &sums[offset * vectors * S::LANES..];
                 for row in 0..self.rows {
-                    let to = self.job.row(self.image, output + offset, self.x, self.first + row);
                     let values = &sums[row * pitch..row * pitch + input.size[2]];
+                    let to = [self.image, output + offset, self.x, self.first + row];
                     // SAFETY: this row belongs to this task alone.
                     unsafe {
-                        std::ptr::copy_nonoverlapping(
-                            values.as_ptr(),
-                            self.job.output.0.add(to),
-                            values.len(),
-                        );
-                    }
+                        self.job.output.put(to, values.iter().copied(), finish.added, finish.rectified)
+                    };
                 }
             }
         }
@@ -192,7 +209,7 @@ impl WideRows<'_> {
             let mut from = tile.from.add(vector * S::LANES);
             let mut weights = tile.weights;
             for _ in 0..self.job.packed.inputs {
-                for &tap in self.taps {
+                for &tap in self.job.taps {
                     let mut x = [S::splat(0.0); RUN];
                     for (index, x) in x.iter_mut().enumerate() {
                         *x = S::load(from.add(tap + index * S::LANES));
@@ -209,10 +226,7 @@ impl WideRows<'_> {
             }
             for (offset, acc) in acc.into_iter().enumerate() {
                 let to = sums.as_mut_ptr().add((offset * tile.vectors + vector) * S::LANES);
-                for (index, mut sum) in acc.into_iter().enumerate() {
-                    if self.job.rectified {
-                        sum = S::max(sum, S::splat(0.0));
-                    }
+                for (index, sum) in acc.into_iter().enumerate() {
                     S::store(to.add(index * S::LANES), sum);
                 }
             }
@@ -220,106 +234,180 @@ impl WideRows<'_> {
     }
 }
 
-/// All voxels of all images for one block of output channels.
-struct DeepTile<'a> {
-    job: Job<'a>,
-    taps: &'a [usize],
-    tile: usize,
+/// Which taps of a kernel meet voxels and not only the frame's zeros, for every row and for runs of
+/// voxels along a row: large kernels on small planes mostly look at the frame.
+struct Inside {
+    /// For every row of a volume: the taps' places in the kernel, apart from z.
+    rows: Vec<Vec<usize>>,
+    before: usize,
+    size: usize,
+    shift: usize,
+    taps: usize,
 }
 
-impl Work for DeepTile<'_> {
+impl Inside {
+    fn of(input: &Planes, packed: &Packed) -> Inside {
+        let [a, b, size] = input.size;
+        let [u, v, taps] = packed.kernel;
+        let meets = |at: usize, tap: usize, axis: usize| {
+            (input.before[axis]..input.before[axis] + input.size[axis])
+                .contains(&(at + tap + packed.shift[axis]))
+        };
+        let of_row = |row: usize| {
+            let meets = |&tap: &usize| meets(row / b, tap / v, 0) && meets(row % b, tap % v, 1);
+            (0..u * v).filter(meets).collect()
+        };
+        let rows = (0..a * b).map(of_row).collect();
+        Inside { rows, before: input.before[2], size, shift: packed.shift[2], taps }
+    }
+
+    /// The taps along z that voxels `first` to `first + count` of a row have use for.
+    fn along(&self, first: usize, count: usize) -> std::ops::Range<usize> {
+        let start = self.before.saturating_sub(first + count - 1 + self.shift);
+        let end = (self.before + self.size).saturating_sub(first + self.shift);
+        start..end.min(self.taps)
+    }
+}
+
+/// Some rows of some images for one block of output channels.
+struct DeepRows<'a> {
+    job: Job<'a>,
+    inside: &'a Inside,
+    /// First output channel.
+    first: usize,
+    /// Output channels.
+    width: usize,
+    rows: std::ops::Range<usize>,
+}
+
+/// A run of voxels that share their taps.
+#[derive(Clone, Copy)]
+struct Run<'a> {
+    source: *const f32,
+    weights: *const f32,
+    sums: *mut f32,
+    /// Inputs to add.
+    count: usize,
+    /// Taps in the planes across z.
+    rows: &'a [usize],
+    /// First voxel.
+    z: usize,
+}
+
+impl Work for DeepRows<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let input = self.job.input;
+        let Job { input, packed, finish, .. } = self.job;
         let [a, b, c] = input.size;
-        let block = DEEP_VECTORS * S::LANES;
-        let first = self.tile * block;
-        let rows = input.images * a * b;
-        let mut sums = vec![0.0f32; rows * c * block];
+        let (block, taps) = (self.width, self.job.taps.len());
+        let mut sums = vec![0.0f32; self.rows.len() * c * block];
         for voxel in sums.chunks_exact_mut(block) {
             for (offset, sum) in voxel.iter_mut().enumerate() {
-                *sum = self.job.bias(first + offset);
+                *sum = self.job.bias(self.first + offset);
             }
         }
-        let per_input = self.taps.len() * block;
-        let inputs = self.job.packed.inputs;
-        let weights = &self.job.packed.weights[self.tile * inputs * per_input..][..inputs * per_input];
+        let per_input = taps * block;
+        let inputs = packed.inputs;
+        let weights = &packed.weights[self.first * inputs * taps..][..inputs * per_input];
         let group = (DEEP_WEIGHTS / per_input).clamp(1, inputs);
         for from in (0..inputs).step_by(group) {
-            let count = group.min(inputs - from);
-            for row in 0..rows {
+            for (index, row) in self.rows.clone().enumerate() {
                 let (image, x, y) = (row / (a * b), row / b % a, row % b);
                 let start = (image * input.channels + from) * input.channel_stride()
                     + (x * input.framed[1] + y) * input.framed[2];
                 // SAFETY: the row and its taps lie inside the framed volume, its sums in `sums`.
                 unsafe {
-                    let mut source = input.data().as_ptr().add(start);
-                    let weights = weights.as_ptr().add(from * per_input);
-                    let mut sums = sums.as_mut_ptr().add(row * c * block);
-                    let mut left = c;
-                    while left > 0 {
-                        let step = match left {
-                            10.. if S::MANY_REGISTERS => self.pixels::<S, 10>(source, weights, sums, count),
-                            5.. => self.pixels::<S, 5>(source, weights, sums, count),
-                            3.. => self.pixels::<S, 3>(source, weights, sums, count),
-                            _ => self.pixels::<S, 1>(source, weights, sums, count),
-                        };
-                        (source, sums, left) = (source.add(step), sums.add(step * block), left - step);
+                    let run = Run {
+                        source: input.data().as_ptr().add(start),
+                        weights: weights.as_ptr().add(from * per_input),
+                        sums: sums.as_mut_ptr().add(index * c * block),
+                        count: group.min(inputs - from),
+                        rows: &self.inside.rows[row % (a * b)],
+                        z: 0,
+                    };
+                    match block / S::LANES {
+                        2 => self.row::<S, 2>(run, c),
+                        _ => self.row::<S, 1>(run, c),
                     }
                 }
             }
         }
-        for row in 0..rows {
+        let mut turned = vec![0.0f32; c];
+        for (index, row) in self.rows.clone().enumerate() {
             let (image, x, y) = (row / (a * b), row / b % a, row % b);
+            let sums = &sums[index * c * block..][..c * block];
             for offset in 0..block {
-                let to = self.job.row(image, first + offset, x, y);
-                for z in 0..c {
-                    let mut sum = sums[(row * c + z) * block + offset];
-                    if self.job.rectified {
-                        sum = sum.max(0.0);
-                    }
-                    // SAFETY: these output channels belong to this task alone.
-                    unsafe { *self.job.output.0.add(to + z) = sum };
+                for (turned, voxel) in turned.iter_mut().zip(sums.chunks_exact(block)) {
+                    *turned = voxel[offset];
+                }
+                let to = [image, self.first + offset, x, y];
+                // SAFETY: these output channels of this row belong to this task alone.
+                unsafe {
+                    self.job.output.put(to, turned.iter().copied(), finish.added, finish.rectified);
                 }
             }
         }
     }
 }
 
-impl DeepTile<'_> {
-    /// Adds `count` inputs to the sums of `N` neighbouring voxels; returns N.
+impl DeepRows<'_> {
+    /// Adds inputs to the sums of a whole row of `c` voxels, `V` vectors of outputs.
     #[inline(always)]
-    unsafe fn pixels<S: Simd, const N: usize>(
-        &self,
-        mut source: *const f32,
-        mut weights: *const f32,
-        sums: *mut f32,
-        count: usize,
-    ) -> usize {
-        let block = DEEP_VECTORS * S::LANES;
+    unsafe fn row<S: Simd, const V: usize>(&self, mut run: Run, c: usize) {
+        // Wide kernels gain more from leaving out taps than from long runs.
+        let long = self.job.packed.kernel[2] <= 5;
         unsafe {
-            let mut acc = [[S::splat(0.0); DEEP_VECTORS]; N];
+            while run.z < c {
+                let step = match (c - run.z, V) {
+                    (20.., 1) if S::MANY_REGISTERS && long => self.pixels::<S, V, 20>(run),
+                    (10.., 2) if S::MANY_REGISTERS && long => self.pixels::<S, V, 10>(run),
+                    (10.., 1) => self.pixels::<S, V, 10>(run),
+                    (5.., _) => self.pixels::<S, V, 5>(run),
+                    (3.., _) => self.pixels::<S, V, 3>(run),
+                    _ => self.pixels::<S, V, 1>(run),
+                };
+                run.z += step;
+            }
+        }
+    }
+
+    /// Adds inputs to the sums of `N` neighbouring voxels; returns N.
+    #[inline(always)]
+    unsafe fn pixels<S: Simd, const V: usize, const N: usize>(&self, run: Run) -> usize {
+        let block = V * S::LANES;
+        let taps = self.job.taps;
+        let along = self.inside.along(run.z, N);
+        let depth = self.inside.taps;
+        unsafe {
+            let sums = run.sums.add(run.z * block);
+            let mut acc = [[S::splat(0.0); V]; N];
             for (voxel, acc) in acc.iter_mut().enumerate() {
                 for (vector, acc) in acc.iter_mut().enumerate() {
                     *acc = S::load(sums.add(voxel * block + vector * S::LANES));
                 }
             }
-            for _ in 0..count {
-                for &tap in self.taps {
-                    let mut w = [S::splat(0.0); DEEP_VECTORS];
-                    for (vector, w) in w.iter_mut().enumerate() {
-                        *w = S::load(weights.add(vector * S::LANES));
-                    }
-                    let from = source.add(tap);
-                    for (voxel, acc) in acc.iter_mut().enumerate() {
-                        let x = S::splat(*from.add(voxel));
-                        for (acc, w) in acc.iter_mut().zip(w) {
-                            *acc = S::fma(w, x, *acc);
+            let mut source = run.source.add(run.z);
+            let mut kernel = run.weights;
+            for _ in 0..run.count {
+                for &row in run.rows {
+                    let mut weights = kernel.add((row * depth + along.start) * block);
+                    for &tap in taps.get_unchecked(row * depth + along.start..row * depth + along.end) {
+                        let mut w = [S::splat(0.0); V];
+                        for (vector, w) in w.iter_mut().enumerate() {
+                            *w = S::load(weights.add(vector * S::LANES));
                         }
+                        let from = source.add(tap);
+                        for (voxel, acc) in acc.iter_mut().enumerate() {
+                            let x = S::splat(*from.add(voxel));
+                            for (acc, w) in acc.iter_mut().zip(w) {
+                                *acc = S::fma(w, x, *acc);
+                            }
+                        }
+                        weights = weights.add(block);
                     }
-                    weights = weights.add(block);
                 }
                 source = source.add(self.job.input.channel_stride());
+                kernel = kernel.add(taps.len() * block);
             }
             for (voxel, acc) in acc.into_iter().enumerate() {
                 for (vector, acc) in acc.into_iter().enumerate() {
@@ -375,11 +463,12 @@ mod tests {
                 }
             }
             for isa in Isa::available() {
-                let packed = Packed::new(isa, &weights, [outputs, inputs], kernel, size, direction);
+                let packed = Packed::new(isa, &weights, [outputs, inputs], kernel, direction);
                 let (before, after) = Packed::frame(kernel, direction);
                 let planes = Planes::framed(&x, images, from, size, before, after);
                 let mut output = vec![f32::NAN; expected.len()];
-                convolve(&planes, &packed, Some(&bias), rectified, &mut output);
+                let finish = Finish { bias: Some(&bias), added: false, rectified };
+                convolve(&planes, &packed, finish, Destination::dense(&mut output, to, size));
                 prop_assert!(reference::close(&output, &expected), "{} {:?}", isa, packed.form);
             }
         }

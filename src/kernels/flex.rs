@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use super::backend::{AdamStep, Frozen, KernelBackend, Normalised};
 use super::direct;
+use super::joined::{self, Joined, PackedJoined};
 use super::kernel_gradient::kernel_gradient;
 use super::packed::{Direction, Packed};
 use super::planes::Planes;
@@ -40,10 +41,9 @@ impl KernelBackend for Flex {
         let (outputs, _, taps) = dims(&kernel);
         let (before, after) = Packed::frame(taps, Direction::Forward);
         let isa = Isa::detect();
-        let packed = Packed::new(isa, kernel.storage(), [outputs, inputs], taps, size, Direction::Forward);
+        let packed = Packed::new(isa, kernel.storage(), [outputs, inputs], taps, Direction::Forward);
         let planes = Planes::framed(x.storage(), images, inputs, size, before, after);
-        let mut output = vec![0.0; images * outputs * size.iter().product::<usize>()];
-        direct::convolve(&planes, &packed, Some(bias.storage()), false, &mut output);
+        let output = direct::convolved(&planes, &packed, Some(bias.storage()));
         tensor(output, &volume(images, outputs, size))
     }
 
@@ -59,15 +59,13 @@ impl KernelBackend for Flex {
         let isa = Isa::detect();
         let (before, after) = Packed::frame(taps, Direction::Forward);
         let planes = Planes::framed(x.storage(), images, inputs, size, before, after);
-        let to_kernel = kernel_gradient(isa, &planes, gradient.storage(), outputs, taps);
+        let to_kernel = kernel_gradient(isa, &planes, gradient.storage(), outputs, taps, [0; 3]);
         let to_bias = normalisation::channel_sums(gradient.storage(), images, outputs);
         let to_input = input_wanted.then(|| {
             let (before, after) = Packed::frame(taps, Direction::Backward);
-            let packed =
-                Packed::new(isa, kernel.storage(), [outputs, inputs], taps, size, Direction::Backward);
+            let packed = Packed::new(isa, kernel.storage(), [outputs, inputs], taps, Direction::Backward);
             let planes = Planes::framed(gradient.storage(), images, outputs, size, before, after);
-            let mut output = vec![0.0; images * inputs * size.iter().product::<usize>()];
-            direct::convolve(&planes, &packed, None, false, &mut output);
+            let output = direct::convolved(&planes, &packed, None);
             tensor(output, &volume(images, inputs, size))
         });
         let kernel_shape = volume(outputs, inputs, taps);
@@ -139,7 +137,7 @@ impl KernelBackend for Flex {
     fn pool(x: FloatTensor<Self>, factor: [usize; 3]) -> FloatTensor<Self> {
         let x = x.to_contiguous();
         let (images, channels, size) = dims(&x);
-        let output = pooling::pool(x.storage(), size, factor);
+        let output = pooling::pool_values(x.storage(), size, factor);
         tensor(output, &volume(images, channels, pooling::pooled(size, factor)))
     }
 
@@ -154,33 +152,55 @@ impl KernelBackend for Flex {
         tensor(output, &volume(images, channels, size))
     }
 
-    fn join(skip: FloatTensor<Self>, coarse: FloatTensor<Self>, factor: [usize; 3]) -> FloatTensor<Self> {
-        let [skip, coarse] = [skip, coarse].map(|tensor| tensor.to_contiguous());
-        let (images, channels, size) = dims(&skip);
-        let (_, coarse_channels, _) = dims(&coarse);
-        let output = pooling::join(
-            skip.storage(),
-            coarse.storage(),
-            images,
-            [channels, coarse_channels],
-            size,
-            factor,
-        );
-        tensor(output, &volume(images, channels + coarse_channels, size))
+    fn convolve_joined(
+        skip: FloatTensor<Self>,
+        coarse: FloatTensor<Self>,
+        kernel: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        factor: [usize; 3],
+    ) -> FloatTensor<Self> {
+        let [skip, coarse, kernel, bias] = [skip, coarse, kernel, bias].map(|tensor| tensor.to_contiguous());
+        let (images, near, size) = dims(&skip);
+        let (_, far, coarse_size) = dims(&coarse);
+        let (outputs, _, taps) = dims(&kernel);
+        let joined = Joined { outputs, inputs: [near, far], kernel: taps, factor };
+        let packed = PackedJoined::new(Isa::detect(), kernel.storage(), joined);
+        let (before, after) = Packed::frame(taps, Direction::Forward);
+        let skip = Planes::framed(skip.storage(), images, near, size, before, after);
+        let (before, after) = joined.frame();
+        let coarse = Planes::framed(coarse.storage(), images, far, coarse_size, before, after);
+        let output = joined::convolved_joined(&skip, &coarse, &packed, Some(bias.storage()));
+        tensor(output, &volume(images, outputs, size))
     }
 
-    fn join_backward(
+    fn convolve_joined_backward(
+        skip: FloatTensor<Self>,
+        coarse: FloatTensor<Self>,
+        kernel: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
-        channels: usize,
         factor: [usize; 3],
-    ) -> [FloatTensor<Self>; 2] {
-        let gradient = gradient.to_contiguous();
-        let (images, all, size) = dims(&gradient);
-        let split = [channels, all - channels];
-        let (skip, coarse) = pooling::join_backward(gradient.storage(), images, split, size, factor);
+    ) -> [FloatTensor<Self>; 4] {
+        let [skip, coarse, kernel, gradient] =
+            [skip, coarse, kernel, gradient].map(|tensor| tensor.to_contiguous());
+        let (images, near, size) = dims(&skip);
+        let (_, far, coarse_size) = dims(&coarse);
+        let (outputs, _, taps) = dims(&kernel);
+        let backward = joined::Backward {
+            joined: Joined { outputs, inputs: [near, far], kernel: taps, factor },
+            images,
+            size,
+            skip: skip.storage(),
+            coarse: coarse.storage(),
+            weights: kernel.storage(),
+            gradient: gradient.storage(),
+        };
+        let [to_kernel, to_skip, to_coarse] = backward.compute(Isa::detect());
+        let to_bias = normalisation::channel_sums(gradient.storage(), images, outputs);
         [
-            tensor(skip, &volume(images, channels, size)),
-            tensor(coarse, &volume(images, all - channels, pooling::pooled(size, factor))),
+            tensor(to_kernel, &volume(outputs, near + far, taps)),
+            tensor(to_bias, &[outputs]),
+            tensor(to_skip, &volume(images, near, size)),
+            tensor(to_coarse, &volume(images, far, coarse_size)),
         ]
     }
 

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{ConvOptions, FloatTensor, ModuleOps};
 
-use super::backend::{AdamStep, Frozen, Normalised, unwrap, wrap};
+use super::backend::{AdamStep, Frozen, KernelBackend, Normalised, unwrap, wrap};
 
 fn kernel_sizes<B: Backend>(kernel: &FloatTensor<B>) -> [usize; 3] {
     let [_, _, x, y, z] = wrap::<B, 5>(kernel.clone()).dims();
@@ -205,7 +205,22 @@ pub fn join<B: Backend>(skip: FloatTensor<B>, coarse: FloatTensor<B>, factor: [u
     unwrap(Tensor::cat(vec![wrap::<B, 5>(skip), large], 1))
 }
 
-pub fn join_backward<B: Backend>(
+pub fn convolve_joined_backward<B: KernelBackend>(
+    skip: FloatTensor<B>,
+    coarse: FloatTensor<B>,
+    kernel: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    factor: [usize; 3],
+) -> [FloatTensor<B>; 4] {
+    let channels = wrap::<B, 5>(skip.clone()).dims()[1];
+    let joined = join::<B>(skip, coarse, factor);
+    let ([kernel, bias], input) = B::convolve_backward(joined.clone(), kernel, gradient, true);
+    // The input's gradient is asked for, so it is there.
+    let [skip, coarse] = join_backward::<B>(input.unwrap_or(joined), channels, factor);
+    [kernel, bias, skip, coarse]
+}
+
+fn join_backward<B: Backend>(
     gradient: FloatTensor<B>,
     channels: usize,
     factor: [usize; 3],

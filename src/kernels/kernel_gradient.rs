@@ -19,6 +19,10 @@ const CACHED_VOXELS: usize = 2048;
 enum Pass {
     /// A 3×3 plane of the kernel.
     Nine,
+    /// A kernel of 2×2×2.
+    Eight,
+    /// A plane of 2×2, of two input channels where there are two.
+    Four,
     /// A row of 20.
     Twenty,
     /// One tap.
@@ -29,20 +33,23 @@ impl Pass {
     fn of(kernel: [usize; 3]) -> (Pass, usize) {
         match kernel {
             [_, 3, 3] => (Pass::Nine, 9),
+            [2, 2, 2] => (Pass::Eight, 8),
+            [_, 2, 2] => (Pass::Four, 4),
             [_, _, 20] => (Pass::Twenty, 20),
             _ => (Pass::One, 1),
         }
     }
 }
 
-/// The gradient `[out, in, x, y, z]` of a kernel, given the framed `input` of its convolution and
-/// the `gradient` `[image, out, x, y, z]` of the output.
+/// The gradient `[out, in, x, y, z]` of a kernel, given the framed `input` of its convolution, the
+/// `gradient` `[image, out, x, y, z]` of the output and where in the frame the first tap lies.
 pub fn kernel_gradient(
     isa: Isa,
     input: &Planes,
     gradient: &[f32],
     outputs: usize,
     kernel: [usize; 3],
+    shift: [usize; 3],
 ) -> Vec<f32> {
     let taps: usize = kernel.iter().product();
     // Narrow layers would leave half of a 512-bit register empty.
@@ -54,7 +61,7 @@ pub fn kernel_gradient(
     let rows = input.images * a * b;
     let sums = input.channels * taps * lanes;
     let groups = if sums <= GROUP_SUMS / GROUPS { GROUPS.min(rows) } else { 1 };
-    let offsets = input.taps(kernel);
+    let offsets = input.taps(kernel, shift);
     let mut partial = vec![0.0f32; blocks * groups * sums];
     partial.par_chunks_mut(sums).enumerate().for_each(|(task, sums)| {
         let (block, group) = (task / groups, task % groups);
@@ -116,23 +123,28 @@ impl Work for Rows<'_> {
         let all_rows = self.input.images * a * b;
         while first < self.rows.end {
             let rows = first..(first + per_chunk).min(self.rows.end);
-            for channel in 0..self.input.channels {
+            let pair = if pass == Pass::Four { 2 } else { 1 };
+            for channel in (0..self.input.channels).step_by(pair) {
+                let pair = pair.min(self.input.channels - channel);
                 for tap in (0..self.taps.len()).step_by(width) {
                     let sums = (channel * self.taps.len() + tap) * S::LANES;
                     let chunk = Chunk { rows: rows.clone(), all_rows, channel, tap, sums };
                     // SAFETY: a pass covers `width` taps, which the kernel's extent is a multiple of.
                     unsafe {
                         match pass {
-                            Pass::Nine => self.pass::<S, 9>(chunk),
-                            Pass::Twenty if S::MANY_REGISTERS => self.pass::<S, 20>(chunk),
+                            Pass::Nine => self.pass::<S, 1, 9>(chunk),
+                            Pass::Eight => self.pass::<S, 1, 8>(chunk),
+                            Pass::Four if pair == 2 => self.pass::<S, 2, 4>(chunk),
+                            Pass::Four => self.pass::<S, 1, 4>(chunk),
+                            Pass::Twenty if S::MANY_REGISTERS => self.pass::<S, 1, 20>(chunk),
                             Pass::Twenty => {
                                 for half in 0..2 {
                                     let (tap, sums) =
                                         (chunk.tap + 10 * half, chunk.sums + 10 * half * S::LANES);
-                                    self.pass::<S, 10>(Chunk { tap, sums, rows: rows.clone(), ..chunk });
+                                    self.pass::<S, 1, 10>(Chunk { tap, sums, rows: rows.clone(), ..chunk });
                                 }
                             }
-                            Pass::One => self.pass::<S, 1>(chunk),
+                            Pass::One => self.pass::<S, 1, 1>(chunk),
                         }
                     }
                 }
@@ -151,19 +163,23 @@ struct Chunk {
 }
 
 impl Rows<'_> {
-    /// Adds a chunk of rows to the sums of `N` taps of one input channel.
+    /// Adds a chunk of rows to the sums of `N` taps of `C` input channels.
     #[inline(always)]
-    unsafe fn pass<S: Simd, const N: usize>(&mut self, chunk: Chunk) {
+    unsafe fn pass<S: Simd, const C: usize, const N: usize>(&mut self, chunk: Chunk) {
         let [a, b, c] = self.input.size;
         let [_, fb, fc] = self.input.framed;
         let stride = self.input.channel_stride();
         unsafe {
+            // From the sums of a channel to those of the next.
+            let apart = self.taps.len() * S::LANES;
             let sums = self.sums.as_mut_ptr().add(chunk.sums);
-            let mut acc = [S::splat(0.0); N];
-            let mut taps = [0; N];
-            for (index, (acc, tap)) in acc.iter_mut().zip(&mut taps).enumerate() {
-                *acc = S::load(sums.add(index * S::LANES));
-                *tap = *self.taps.get_unchecked(chunk.tap + index);
+            let mut acc = [[S::splat(0.0); N]; C];
+            let mut taps = [[0; N]; C];
+            for (channel, (acc, taps)) in acc.iter_mut().zip(&mut taps).enumerate() {
+                for (index, (acc, tap)) in acc.iter_mut().zip(taps).enumerate() {
+                    *acc = S::load(sums.add(channel * apart + index * S::LANES));
+                    *tap = *self.taps.get_unchecked(chunk.tap + index) + channel * stride;
+                }
             }
             for row in chunk.rows {
                 let (image, x, y) = (row / (a * b), row / b % a, row % b);
@@ -172,13 +188,17 @@ impl Rows<'_> {
                 let gradient = self.turned.as_ptr().add((self.block * chunk.all_rows + row) * c * S::LANES);
                 for z in 0..c {
                     let g = S::load(gradient.add(z * S::LANES));
-                    for (acc, &tap) in acc.iter_mut().zip(&taps) {
-                        *acc = S::fma(g, S::splat(*source.add(z + tap)), *acc);
+                    for (acc, taps) in acc.iter_mut().zip(&taps) {
+                        for (acc, &tap) in acc.iter_mut().zip(taps) {
+                            *acc = S::fma(g, S::splat(*source.add(z + tap)), *acc);
+                        }
                     }
                 }
             }
-            for (index, acc) in acc.into_iter().enumerate() {
-                S::store(sums.add(index * S::LANES), acc);
+            for (channel, acc) in acc.into_iter().enumerate() {
+                for (index, acc) in acc.into_iter().enumerate() {
+                    S::store(sums.add(channel * apart + index * S::LANES), acc);
+                }
             }
         }
     }
@@ -212,7 +232,7 @@ mod tests {
             let (before, after) = Packed::frame(kernel, Direction::Forward);
             let planes = Planes::framed(&x, images, inputs, size, before, after);
             for isa in Isa::available() {
-                let computed = kernel_gradient(isa, &planes, &gradient, outputs, kernel);
+                let computed = kernel_gradient(isa, &planes, &gradient, outputs, kernel, [0; 3]);
                 prop_assert!(reference::close(&computed, &expected), "{}", isa);
             }
         }

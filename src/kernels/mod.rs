@@ -6,6 +6,7 @@ mod backend;
 pub mod direct;
 mod flex;
 mod generic;
+pub mod joined;
 pub mod kernel_gradient;
 pub mod normalisation;
 pub mod packed;
@@ -16,6 +17,6 @@ mod reference;
 pub mod simd;
 
 pub use backend::{
-    AdamStep, Frozen, KernelBackend, Normalised, convolve, flat, from_flat, join, normalise, pool,
+    AdamStep, Frozen, KernelBackend, Normalised, convolve, convolve_joined, flat, from_flat, normalise, pool,
     probability, rescale,
 };

@@ -4,10 +4,8 @@ use rayon::prelude::*;
 
 use super::simd::Isa;
 
-/// Planes of at most so many voxels along z use the deep form.
-const DEEP: usize = 24;
-/// Output channels a deep tile computes together, in vectors.
-pub(super) const DEEP_VECTORS: usize = 2;
+/// Output channels a deep tile computes together at most, in vectors.
+const DEEP_VECTORS: usize = 2;
 
 /// A kernel laid out for one instruction set and form.
 pub struct Packed {
@@ -15,6 +13,8 @@ pub struct Packed {
     pub(super) outputs: usize,
     pub(super) inputs: usize,
     pub(super) kernel: [usize; 3],
+    /// Where in the input's frame the first tap lies.
+    pub(super) shift: [usize; 3],
     pub(super) form: Form,
     pub(super) weights: Vec<f32>,
 }
@@ -39,13 +39,12 @@ pub enum Direction {
 }
 
 impl Packed {
-    /// Lays out `weights` (`[out, in, x, y, z]`) for volumes of `size`.
+    /// Lays out `weights` (`[out, in, x, y, z]`).
     pub fn new(
         isa: Isa,
         weights: &[f32],
         [outputs, inputs]: [usize; 2],
         kernel: [usize; 3],
-        size: [usize; 3],
         direction: Direction,
     ) -> Packed {
         let taps: usize = kernel.iter().product();
@@ -57,12 +56,8 @@ impl Packed {
             Direction::Forward => (outputs, inputs),
             Direction::Backward => (inputs, outputs),
         };
-        let block = deep_block(isa);
-        let form = if size[2] <= DEEP && to.is_multiple_of(block) { Form::Deep } else { Form::Wide };
-        let tiles: Vec<(usize, usize)> = match form {
-            Form::Wide => wide_tiles(isa, to),
-            Form::Deep => (0..to / block).map(|tile| (tile * block, block)).collect(),
-        };
+        let form = if to.is_multiple_of(isa.lanes()) { Form::Deep } else { Form::Wide };
+        let tiles = form.tiles(isa, to);
         let mut packed = vec![0.0; weights.len()];
         let mut rest = packed.as_mut_slice();
         let mut parts = Vec::new();
@@ -78,7 +73,12 @@ impl Packed {
                 }
             }
         });
-        Packed { isa, outputs: to, inputs: from, kernel, form, weights: packed }
+        Packed { isa, outputs: to, inputs: from, kernel, shift: [0; 3], form, weights: packed }
+    }
+
+    /// The same kernel applied to an input whose frame begins so much earlier.
+    pub fn shifted(self, shift: [usize; 3]) -> Packed {
+        Packed { shift, ..self }
     }
 
     /// Zeros a volume needs before and after it so that its extent stays.
@@ -91,23 +91,24 @@ impl Packed {
     }
 }
 
-/// Output channels a deep tile computes together.
-pub(super) fn deep_block(isa: Isa) -> usize {
-    DEEP_VECTORS * if isa == Isa::Avx512 { 16 } else { 8 }
-}
-
-/// Splits output channels into tiles: first channel and width.
-pub(super) fn wide_tiles(isa: Isa, outputs: usize) -> Vec<(usize, usize)> {
-    let widest = if isa == Isa::Avx512 { 8 } else { 4 };
-    let mut tiles = Vec::new();
-    let mut first = 0;
-    while first < outputs {
-        let mut width = widest;
-        while width > outputs - first {
-            width /= 2;
+impl Form {
+    /// Splits output channels into tiles: first channel and width.
+    pub(super) fn tiles(self, isa: Isa, outputs: usize) -> Vec<(usize, usize)> {
+        let widest = match self {
+            Form::Deep => DEEP_VECTORS * isa.lanes(),
+            Form::Wide if isa == Isa::Avx512 => 8,
+            Form::Wide => 4,
+        };
+        let mut tiles = Vec::new();
+        let mut first = 0;
+        while first < outputs {
+            let mut width = widest;
+            while width > outputs - first {
+                width /= 2;
+            }
+            tiles.push((first, width));
+            first += width;
         }
-        tiles.push((first, width));
-        first += width;
+        tiles
     }
-    tiles
 }

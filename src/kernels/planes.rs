@@ -1,5 +1,7 @@
 //! Volumes with a frame of zeros around them, so that a convolution needs no edge cases.
 
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::sync::Mutex;
 
 use rayon::prelude::*;
@@ -85,6 +87,58 @@ impl Planes {
         Planes { images, channels, size, before, framed, data }
     }
 
+    /// Volumes whose frame is zero and whose inside is yet to be written.
+    pub fn vacant(
+        images: usize,
+        channels: usize,
+        size: [usize; 3],
+        before: [usize; 3],
+        after: [usize; 3],
+    ) -> Planes {
+        let framed: [usize; 3] = std::array::from_fn(|axis| before[axis] + size[axis] + after[axis]);
+        let volume: usize = framed.iter().product();
+        let mut data = take(images * channels * volume + SLACK);
+        let [_, b, c] = framed;
+        let inside = |at: usize, axis: usize| (before[axis]..before[axis] + size[axis]).contains(&at);
+        data[..images * channels * volume].par_chunks_mut(b * c).enumerate().for_each(|(index, plane)| {
+            if !inside(index % framed[0], 0) {
+                plane.fill(0.0);
+                return;
+            }
+            for (y, row) in plane.chunks_exact_mut(c).enumerate() {
+                if inside(y, 1) {
+                    row[..before[2]].fill(0.0);
+                    row[before[2] + size[2]..].fill(0.0);
+                } else {
+                    row.fill(0.0);
+                }
+            }
+        });
+        data[images * channels * volume..].fill(0.0);
+        Planes { images, channels, size, before, framed, data }
+    }
+
+    /// The inside of all volumes, to be written.
+    pub fn inside(&mut self) -> Destination<'_> {
+        let [a, b, c] = self.framed;
+        let [x, y, z] = self.before;
+        Destination {
+            data: self.data.as_mut_ptr(),
+            length: self.data.len(),
+            origin: (x * b + y) * c + z,
+            strides: [self.channels * a * b * c, a * b * c, b * c, c, 1],
+            owner: PhantomData,
+        }
+    }
+
+    /// A row of the inside.
+    pub fn row(&self, image: usize, channel: usize, x: usize, y: usize) -> &[f32] {
+        let [a, b, c] = self.framed;
+        let [p, q, r] = self.before;
+        let start = (((image * self.channels + channel) * a + p + x) * b + q + y) * c + r;
+        &self.data[start..start + self.size[2]]
+    }
+
     /// All values with frames, and some slack behind them.
     pub fn data(&self) -> &[f32] {
         &self.data
@@ -95,16 +149,100 @@ impl Planes {
         self.framed.iter().product()
     }
 
-    /// Where a kernel's taps lie relative to its first one, kernel axes in order x, y, z.
-    pub fn taps(&self, kernel: [usize; 3]) -> Vec<usize> {
+    /// Where the taps of a kernel whose first one is moved by `shift` lie relative to the frame's
+    /// corner, kernel axes in order x, y, z.
+    pub fn taps(&self, kernel: [usize; 3], shift: [usize; 3]) -> Vec<usize> {
         let [_, b, c] = self.framed;
+        let reaches = |axis: usize| shift[axis] + kernel[axis] + self.size[axis] <= self.framed[axis] + 1;
+        assert!((0..3).all(reaches), "a kernel reaches out of the frame");
         let mut taps = Vec::with_capacity(kernel.iter().product());
-        for u in 0..kernel[0] {
-            for v in 0..kernel[1] {
-                taps.extend((0..kernel[2]).map(|w| (u * b + v) * c + w));
+        for u in shift[0]..shift[0] + kernel[0] {
+            for v in shift[1]..shift[1] + kernel[1] {
+                taps.extend((shift[2]..shift[2] + kernel[2]).map(|w| (u * b + v) * c + w));
             }
         }
         taps
+    }
+}
+
+/// Where values `[image, channel, x, y, z]` go, at any strides.
+#[derive(Clone, Copy)]
+pub struct Destination<'a> {
+    data: *mut f32,
+    length: usize,
+    origin: usize,
+    strides: [usize; 5],
+    owner: PhantomData<&'a mut f32>,
+}
+
+// SAFETY: it borrows its floats for itself alone; the tasks it is copied to write disjoint rows.
+unsafe impl Send for Destination<'_> {}
+unsafe impl Sync for Destination<'_> {}
+
+impl<'a> Destination<'a> {
+    /// All of `values`.
+    pub fn dense(values: &'a mut [f32], channels: usize, size: [usize; 3]) -> Self {
+        Self::at(values.as_mut_ptr(), values.len(), channels, size)
+    }
+
+    /// All of some memory that holds no values yet; nothing may be added to it.
+    pub fn vacant(values: &'a mut [MaybeUninit<f32>], channels: usize, size: [usize; 3]) -> Self {
+        Self::at(values.as_mut_ptr().cast(), values.len(), channels, size)
+    }
+
+    fn at(data: *mut f32, length: usize, channels: usize, [a, b, c]: [usize; 3]) -> Self {
+        let volume = a * b * c;
+        let strides = [channels * volume, volume, b * c, c, 1];
+        Destination { data, length, origin: 0, strides, owner: PhantomData }
+    }
+
+    /// Every `factor`-th voxel only, beginning with `phase`.
+    pub fn every(mut self, factor: [usize; 3], phase: [usize; 3]) -> Self {
+        for axis in 0..3 {
+            self.origin += phase[axis] * self.strides[axis + 2];
+            self.strides[axis + 2] *= factor[axis];
+        }
+        self
+    }
+
+    /// Panics unless a volume of this extent fits.
+    pub(super) fn check(&self, images: usize, channels: usize, size: [usize; 3]) {
+        let extent = [images, channels, size[0], size[1], size[2]];
+        let last: usize = (0..5).map(|axis| (extent[axis] - 1) * self.strides[axis]).sum();
+        assert!(self.origin + last < self.length, "a result larger than its destination");
+    }
+
+    /// Writes a row, or adds it to what is there, and rectifies it.
+    ///
+    /// # Safety
+    /// The row lies inside a checked extent, nobody else has it, and it holds values if `added`.
+    #[inline(always)]
+    pub(super) unsafe fn put(
+        &self,
+        [image, channel, x, y]: [usize; 4],
+        values: impl Iterator<Item = f32>,
+        added: bool,
+        rectified: bool,
+    ) {
+        let [i, c, p, q, step] = self.strides;
+        let start = self.origin + image * i + channel * c + x * p + y * q;
+        let floor = if rectified { 0.0 } else { f32::NEG_INFINITY };
+        unsafe {
+            let to = self.data.add(start);
+            // Two loops each, so that the common ones become vector code.
+            match (added, step) {
+                (false, 1) => {
+                    values.enumerate().for_each(|(z, value)| *to.add(z) = value.max(floor));
+                }
+                (true, 1) => values.enumerate().for_each(|(z, value)| {
+                    *to.add(z) = (*to.add(z) + value).max(floor);
+                }),
+                (false, _) => values.enumerate().for_each(|(z, value)| *to.add(z * step) = value.max(floor)),
+                (true, _) => values.enumerate().for_each(|(z, value)| {
+                    *to.add(z * step) = (*to.add(z * step) + value).max(floor);
+                }),
+            }
+        }
     }
 }
 
@@ -122,7 +260,7 @@ mod tests {
             assert_eq!(sum, values.iter().sum::<f32>());
             // Channel 1, voxel (1, 1, 2) is the last value.
             assert_eq!(planes.data()[planes.channel_stride() + (2 * 3 + 1) * 6 + 4], 24.0);
-            assert_eq!(planes.taps([2, 1, 2]), [0, 1, 18, 19]);
+            assert_eq!(planes.taps([2, 1, 2], [0; 3]), [0, 1, 18, 19]);
             // Spoil the buffer before it is used again.
             let mut planes = planes;
             planes.data.fill(9.0);

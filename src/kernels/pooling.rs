@@ -1,9 +1,11 @@
-//! Max pooling on the way down, upsampling and concatenation on the way up, and their gradients.
+//! Max pooling and its gradient.
 //!
 //! Values are `[image, channel, x, y, z]`; pooled axes are multiples of their factor, and the
 //! factor along z is 2.
 
 use rayon::prelude::*;
+
+use super::planes::Planes;
 
 /// Extent after pooling.
 pub fn pooled(size: [usize; 3], factor: [usize; 3]) -> [usize; 3] {
@@ -21,8 +23,33 @@ fn fine_rows(size: [usize; 3], factor: [usize; 3], x: usize, y: usize) -> impl I
     })
 }
 
-/// The maximum of every block.
-pub fn pool(values: &[f32], size: [usize; 3], factor: [usize; 3]) -> Vec<f32> {
+/// The maximum of every block, framed by zeros `before` and `after`.
+pub fn pool(input: &Planes, factor: [usize; 3], (before, after): ([usize; 3], [usize; 3])) -> Planes {
+    let size = pooled(input.size, factor);
+    let mut output = Planes::vacant(input.images, input.channels, size, before, after);
+    let to = output.inside();
+    to.check(input.images, input.channels, size);
+    let [a, b, c] = size;
+    (0..input.images * input.channels).into_par_iter().for_each(|index| {
+        let (image, channel) = (index / input.channels, index % input.channels);
+        let mut row = vec![f32::NEG_INFINITY; c];
+        for (x, y) in (0..a).flat_map(|x| (0..b).map(move |y| (x, y))) {
+            row.fill(f32::NEG_INFINITY);
+            for (i, j) in (0..factor[0]).flat_map(|i| (0..factor[1]).map(move |j| (i, j))) {
+                let fine = input.row(image, channel, x * factor[0] + i, y * factor[1] + j);
+                for (row, pair) in row.iter_mut().zip(fine.chunks_exact(factor[2])) {
+                    *row = pair.iter().copied().fold(*row, f32::max);
+                }
+            }
+            // SAFETY: these rows belong to this channel's task alone.
+            unsafe { to.put([image, channel, x, y], row.iter().copied(), false, false) };
+        }
+    });
+    output
+}
+
+/// The maximum of every block of plain values.
+pub fn pool_values(values: &[f32], size: [usize; 3], factor: [usize; 3]) -> Vec<f32> {
     let [a, b, c] = pooled(size, factor);
     let mut output = vec![f32::NEG_INFINITY; values.len() / volume(factor)];
     output.par_chunks_mut(a * b * c).zip(values.par_chunks(volume(size))).for_each(|(output, values)| {
@@ -60,66 +87,4 @@ pub fn pool_backward(values: &[f32], gradient: &[f32], size: [usize; 3], factor:
         }
     });
     output
-}
-
-/// The channels of `skip`, then those of `coarse` with every voxel repeated `factor` times.
-pub fn join(
-    skip: &[f32],
-    coarse: &[f32],
-    images: usize,
-    [near, far]: [usize; 2],
-    size: [usize; 3],
-    factor: [usize; 3],
-) -> Vec<f32> {
-    let [a, b, c] = pooled(size, factor);
-    let mut output = vec![0.0; images * (near + far) * volume(size)];
-    output.par_chunks_mut(volume(size)).enumerate().for_each(|(index, output)| {
-        let (image, channel) = (index / (near + far), index % (near + far));
-        if channel < near {
-            output.copy_from_slice(&skip[(image * near + channel) * output.len()..][..output.len()]);
-            return;
-        }
-        let coarse = &coarse[(image * far + channel - near) * a * b * c..][..a * b * c];
-        for (row, coarse) in coarse.chunks_exact(c).enumerate() {
-            for start in fine_rows(size, factor, row / b, row % b) {
-                let fine = &mut output[start..start + size[2]];
-                for (block, &value) in fine.chunks_exact_mut(factor[2]).zip(coarse) {
-                    block.fill(value);
-                }
-            }
-        }
-    });
-    output
-}
-
-/// The gradients of `skip` and `coarse`: a coarse voxel gets the sum over its copies.
-pub fn join_backward(
-    gradient: &[f32],
-    images: usize,
-    [near, far]: [usize; 2],
-    size: [usize; 3],
-    factor: [usize; 3],
-) -> (Vec<f32>, Vec<f32>) {
-    let [a, b, c] = pooled(size, factor);
-    let fine = |image: usize, channel: usize| {
-        &gradient[(image * (near + far) + channel) * volume(size)..][..volume(size)]
-    };
-    let mut skip = vec![0.0; images * near * volume(size)];
-    skip.par_chunks_mut(volume(size)).enumerate().for_each(|(index, skip)| {
-        skip.copy_from_slice(fine(index / near, index % near));
-    });
-    let mut coarse = vec![0.0; images * far * a * b * c];
-    coarse.par_chunks_mut(a * b * c).enumerate().for_each(|(index, coarse)| {
-        let fine = fine(index / far, near + index % far);
-        for (row, coarse) in coarse.chunks_exact_mut(c).enumerate() {
-            for start in fine_rows(size, factor, row / b, row % b) {
-                for (sum, block) in
-                    coarse.iter_mut().zip(fine[start..start + size[2]].chunks_exact(factor[2]))
-                {
-                    *sum += block.iter().sum::<f32>();
-                }
-            }
-        }
-    });
-    (skip, coarse)
 }

@@ -54,6 +54,14 @@ impl Isa {
         available
     }
 
+    /// Floats in a register.
+    pub fn lanes(self) -> usize {
+        match self {
+            Isa::Avx512 => 16,
+            Isa::Avx2 | Isa::Portable => 8,
+        }
+    }
+
     /// Runs `work` compiled for this instruction set.
     pub fn run<W: Work>(self, work: W) {
         match self {

@@ -9,10 +9,11 @@ mod objective;
 mod tensorboard;
 mod trainer;
 
-pub use batches::Samples;
+pub use adam::Adam;
+pub use batches::{Batch, Samples};
 pub use checkpoint::Checkpoint;
 pub use losses::{DetectionLoss, combined, dice, masked_distance, weighted_cross_entropy};
 pub use metrics::{Scores, detection_scores, identification_scores};
 pub use objective::Objective;
 pub use tensorboard::ScalarLog;
-pub use trainer::{Epoch, Options, train};
+pub use trainer::{Epoch, Learner, Options, train};

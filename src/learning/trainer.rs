@@ -35,6 +35,8 @@ pub struct Options {
     pub decay: f64,
     /// Share of the running statistics of batch normalisation that a batch leaves in place.
     pub momentum: f64,
+    /// What the untrained network answers: the first bias of its output.
+    pub initial_output: f32,
     /// Seed of the first weights and of the order of samples.
     pub seed: u32,
     /// Epochs from one checkpoint to the next.
@@ -98,6 +100,51 @@ impl Options {
     }
 }
 
+/// A network in training with its optimiser.
+pub struct Learner<B: AutodiffBackend<InnerBackend: KernelBackend> + KernelBackend> {
+    /// Never absent between steps: the optimiser takes the module and gives it back moved, and a
+    /// second owner meanwhile would make it copy every weight.
+    model: Option<Unet<B>>,
+    adam: Adam<B::InnerBackend>,
+    objective: Objective,
+    device: B::Device,
+}
+
+impl<B> Learner<B>
+where
+    B: AutodiffBackend<InnerBackend: KernelBackend> + KernelBackend,
+{
+    /// The network with the given weights; `momentum` is that of its running statistics.
+    pub fn new(
+        weights: &Weights,
+        adam: Adam<B::InnerBackend>,
+        objective: Objective,
+        momentum: f64,
+        device: &B::Device,
+    ) -> Self {
+        let model = Unet::new(weights, device).with_momentum(momentum);
+        Learner { model: Some(model), adam, objective, device: device.clone() }
+    }
+
+    fn model(&self) -> Result<&Unet<B>> {
+        self.model.as_ref().context("a step of this training has failed before")
+    }
+
+    /// Moves the weights by one batch; gives its loss and scores from before the move.
+    pub fn step(&mut self, batch: &Batch) -> Result<(f64, Scores)> {
+        let (input, labels) = tensors::<B>(batch, &self.device);
+        let output = self.model()?.forward(input);
+        let loss = self.objective.loss(output.clone(), labels.clone());
+        let value = scalar(loss.clone())?;
+        let scores = self.objective.scores(output.inner(), labels.inner());
+        let gradients = loss.backward();
+        if let Some(model) = self.model.take() {
+            self.model = Some(self.adam.update::<B, _>(model, &gradients));
+        }
+        Ok((value, scores))
+    }
+}
+
 /// Trains a network, from `resumed` on if given, and returns its weights.
 ///
 /// `report` is called after every epoch. Interrupted and resumed or not, the same options give the
@@ -123,15 +170,21 @@ where
     );
     let architecture = Architecture { kind: options.objective.kind(), filters: options.filters };
     let fresh = Adam::new(options.learning_rate, options.decay);
-    let (weights, mut adam, done) = match resumed {
+    let (weights, adam, done) = match resumed {
         Some(checkpoint) => {
             options.check(&checkpoint)?;
             let Checkpoint { weights, moments, state } = checkpoint;
             (weights, fresh.resumed(state.step, &moments, device), state.epoch)
         }
-        None => (Weights::initial(architecture, options.seed), fresh, 0),
+        None => {
+            let mut weights = Weights::initial(architecture, options.seed);
+            if let Some(output) = weights.layers.last_mut() {
+                output.bias.fill(options.initial_output);
+            }
+            (weights, fresh, 0)
+        }
     };
-    let mut model = Unet::<B>::new(&weights, device).with_momentum(options.momentum);
+    let mut learner = Learner::<B>::new(&weights, adam, options.objective, options.momentum, device);
     let mut logs = [
         ScalarLog::create(&options.logs.join("train"))?,
         ScalarLog::create(&options.logs.join("validation"))?,
@@ -144,22 +197,15 @@ where
         let order = training.shuffled(options.seed, number);
         training.for_each_batch(&order, options.batch_size, true, |batch| {
             check_granularity(&batch, &architecture, training)?;
-            let (input, labels) = tensors::<B>(&batch, device);
-            let output = model.forward(input);
-            let loss = options.objective.loss(output.clone(), labels.clone());
-            let value = scalar(loss.clone())?;
+            let (value, scores) = learner.step(&batch)?;
             ensure!(value.is_finite(), "the loss became {value} in epoch {number}; lower --learning-rate");
-            let scores = options.objective.scores(output.inner(), labels.inner());
-            let gradients = loss.backward();
-            // The module moves through the optimiser and back; there is no empty one to leave here.
-            model = adam.update::<B, _>(model.clone(), &gradients);
             sums.add(value, &scores, 1.0);
             progress.advance(1);
             progress.remark(line(&sums.means()));
             Ok(())
         })?;
 
-        let frozen = model.valid();
+        let frozen = learner.model()?.valid();
         let mut unseen = Mean::default();
         progress.start(validation.len().div_ceil(options.batch_size), format!("validation {number}"));
         let all: Vec<usize> = (0..validation.len()).collect();
@@ -188,12 +234,12 @@ where
         report(&epoch)?;
         if number % options.checkpoint_every == 0 {
             let path = Checkpoint::path(&options.checkpoints, architecture.kind, number);
-            let state = options.state(number, adam.step);
-            Checkpoint { weights: model.weights(architecture), moments: adam.moments(), state }
-                .write(&path)?;
+            let state = options.state(number, learner.adam.step);
+            let weights = learner.model()?.weights(architecture);
+            Checkpoint { weights, moments: learner.adam.moments(), state }.write(&path)?;
         }
     }
-    Ok(model.weights(architecture))
+    Ok(learner.model()?.weights(architecture))
 }
 
 /// `loss 0.1234 accuracy 0.98`.
@@ -306,6 +352,7 @@ mod tests {
             learning_rate: 1e-2,
             decay: 1e-6,
             momentum: 0.1,
+            initial_output: 0.0,
             seed: 1,
             checkpoint_every: 2,
             checkpoints: folder.join("checkpoints"),

@@ -109,6 +109,20 @@ impl Architecture {
         layers
     }
 
+    /// Extent along x, y, z of what convolution `index` works on, given the network's input.
+    pub fn extent(&self, index: usize, input: [usize; 3]) -> [usize; 3] {
+        let block = index / 2;
+        let level = if block <= DEPTH { block } else { 2 * DEPTH - block.min(2 * DEPTH) };
+        let pooling = self.pooling();
+        std::array::from_fn(|axis| input[axis] / pooling[axis].pow(level as u32))
+    }
+
+    /// Number of weights that training moves.
+    pub fn trained_parameters(&self) -> usize {
+        let running = |layer: &LayerShape| if layer.normalised { 2 * layer.outputs } else { 0 };
+        self.parameters() - self.layers().iter().map(running).sum::<usize>()
+    }
+
     /// Number of weights, Keras's count: batch normalisation's running statistics included.
     pub fn parameters(&self) -> usize {
         self.layers()

@@ -7,7 +7,7 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::architecture::LayerShape;
 use super::weights::{LayerWeights, Norm};
-use crate::kernels::{Frozen, KernelBackend, Normalised, convolve, normalise, rescale};
+use crate::kernels::{Frozen, KernelBackend, Normalised, convolve, convolve_joined, normalise, rescale};
 
 /// Added to the variance before its root is taken (SPEC §6).
 pub const EPSILON: f64 = 1e-3;
@@ -54,7 +54,21 @@ pub struct Layer<B: Backend> {
 impl<B: KernelBackend> Layer<B> {
     /// `[n, inputs, x, y, z]` → `[n, outputs, x, y, z]`.
     pub fn forward(&self, x: Tensor<B, 5>) -> Tensor<B, 5> {
-        let x = convolve(x, self.kernel.val(), self.bias.val());
+        self.finish(convolve(x, self.kernel.val(), self.bias.val()))
+    }
+
+    /// The same of a skip and, behind its channels, coarse ones whose voxels are repeated `factor`
+    /// times.
+    pub fn forward_joined(
+        &self,
+        skip: Tensor<B, 5>,
+        coarse: Tensor<B, 5>,
+        factor: [usize; 3],
+    ) -> Tensor<B, 5> {
+        self.finish(convolve_joined([skip, coarse], self.kernel.val(), self.bias.val(), factor))
+    }
+
+    fn finish(&self, x: Tensor<B, 5>) -> Tensor<B, 5> {
         match &self.norm {
             Some(norm) => norm.forward(x, self.rectified),
             None if self.rectified => relu(x),

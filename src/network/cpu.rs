@@ -1,7 +1,5 @@
 //! A trained network on the CPU: normalisation folded into the kernels, activations fused, weights
-//! laid out once.
-
-use std::sync::{Arc, Mutex};
+//! laid out once, every layer writing straight into the frame its successor reads.
 
 use anyhow::Result;
 use ndarray::Array5;
@@ -10,53 +8,95 @@ use super::architecture::{Architecture, DEPTH, Kind, LayerShape};
 use super::blocks::EPSILON;
 use super::predictor::Predictor;
 use super::weights::{LayerWeights, Weights};
-use crate::kernels::direct::convolve;
+use crate::kernels::direct::{Finish, convolve};
+use crate::kernels::joined::{Joined, PackedJoined, convolve_joined};
+use crate::kernels::normalisation;
 use crate::kernels::packed::{Direction, Packed};
-use crate::kernels::planes::Planes;
+use crate::kernels::planes::{Destination, Planes};
+use crate::kernels::pooling::pool;
 use crate::kernels::simd::Isa;
-use crate::kernels::{normalisation, pooling};
+
+/// First layer on the way up: the first that joins a skip.
+const UP: usize = 2 * DEPTH + 2;
 
 /// A network computed by our own kernels.
 pub struct CpuPredictor {
     architecture: Architecture,
-    shapes: Vec<LayerShape>,
-    layers: Vec<Folded>,
-    isa: Isa,
-    /// Kernels laid out for inputs of one extent, the last one that was asked for.
-    packed: Mutex<Option<Layout>>,
+    layers: Vec<Layer>,
 }
 
-/// Kernels laid out for inputs of one extent.
-type Layout = ([usize; 3], Arc<Vec<Packed>>);
-
 /// A convolution whose normalisation is part of its weights.
-struct Folded {
-    kernel: Vec<f32>,
+struct Layer {
+    shape: LayerShape,
+    kernel: Kernel,
     bias: Vec<f32>,
 }
 
-impl Folded {
-    fn new(weights: &LayerWeights) -> Self {
-        let mut folded = Folded { kernel: weights.kernel.clone(), bias: weights.bias.clone() };
-        if let Some(norm) = &weights.norm {
-            let scales = normalisation::scales(&norm.gamma, &norm.beta, &norm.mean, &norm.variance, EPSILON);
-            let per_output = folded.kernel.len() / folded.bias.len();
-            for (output, [factor, offset]) in scales.into_iter().enumerate() {
-                for weight in &mut folded.kernel[output * per_output..][..per_output] {
-                    *weight *= factor;
-                }
-                folded.bias[output] = folded.bias[output] * factor + offset;
-            }
-        }
-        folded
-    }
+enum Kernel {
+    Plain(Packed),
+    Joined(Joined, PackedJoined),
 }
 
-/// Values `[image, channel, x, y, z]` on the way through the network.
-struct Activations {
-    values: Vec<f32>,
-    channels: usize,
-    size: [usize; 3],
+/// Zeros before and after the volumes that a layer reads.
+type Frame = ([usize; 3], [usize; 3]);
+
+impl Layer {
+    fn new(isa: Isa, shape: LayerShape, weights: &LayerWeights, coarse: Option<(usize, [usize; 3])>) -> Self {
+        let (mut kernel, mut bias) = (weights.kernel.clone(), weights.bias.clone());
+        if let Some(norm) = &weights.norm {
+            let scales = normalisation::scales(&norm.gamma, &norm.beta, &norm.mean, &norm.variance, EPSILON);
+            let per_output = kernel.len() / bias.len();
+            for (output, [factor, offset]) in scales.into_iter().enumerate() {
+                for weight in &mut kernel[output * per_output..][..per_output] {
+                    *weight *= factor;
+                }
+                bias[output] = bias[output] * factor + offset;
+            }
+        }
+        let LayerShape { inputs, outputs, kernel: taps, .. } = shape;
+        let kernel = match coarse {
+            None => Kernel::Plain(Packed::new(isa, &kernel, [outputs, inputs], taps, Direction::Forward)),
+            Some((far, factor)) => {
+                let joined = Joined { outputs, inputs: [inputs - far, far], kernel: taps, factor };
+                Kernel::Joined(joined, PackedJoined::new(isa, &kernel, joined))
+            }
+        };
+        Layer { shape, kernel, bias }
+    }
+
+    /// The frame of the input, of the skip if it joins one.
+    fn frame(&self) -> Frame {
+        Packed::frame(self.shape.kernel, Direction::Forward)
+    }
+
+    /// The frame of what the layer before hands over: the coarse volumes if it joins a skip.
+    fn handed_frame(&self) -> Frame {
+        match &self.kernel {
+            Kernel::Plain(_) => self.frame(),
+            Kernel::Joined(joined, _) => joined.frame(),
+        }
+    }
+
+    /// Convolves `x`, behind the channels of `skip` if there is one.
+    fn write(&self, x: &Planes, skip: Option<&Planes>, output: Destination) {
+        let (bias, rectified) = (Some(self.bias.as_slice()), self.shape.rectified);
+        match (&self.kernel, skip) {
+            (Kernel::Joined(_, packed), Some(skip)) => {
+                convolve_joined(skip, x, packed, bias, rectified, output);
+            }
+            (Kernel::Plain(packed), _) => {
+                convolve(x, packed, Finish { bias, added: false, rectified }, output)
+            }
+            (Kernel::Joined(..), None) => unreachable!("layers on the way up are given their skip"),
+        }
+    }
+
+    fn apply(&self, x: &Planes, skip: Option<&Planes>, (before, after): Frame) -> Planes {
+        let size = skip.unwrap_or(x).size;
+        let mut output = Planes::vacant(x.images, self.shape.outputs, size, before, after);
+        self.write(x, skip, output.inside());
+        output
+    }
 }
 
 impl CpuPredictor {
@@ -67,49 +107,14 @@ impl CpuPredictor {
 
     /// The network on a given instruction set, which this machine has to have.
     pub fn on(isa: Isa, weights: &Weights) -> Self {
-        CpuPredictor {
-            architecture: weights.architecture,
-            shapes: weights.architecture.layers(),
-            layers: weights.layers.iter().map(Folded::new).collect(),
-            isa,
-            packed: Mutex::new(None),
-        }
-    }
-
-    /// The kernels laid out for inputs of `size`.
-    fn packed(&self, size: [usize; 3]) -> Arc<Vec<Packed>> {
-        let mut packed = self.packed.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        match &*packed {
-            Some((known, kernels)) if *known == size => Arc::clone(kernels),
-            _ => {
-                let layout = |(index, (shape, layer)): (usize, (&LayerShape, &Folded))| {
-                    let size = self.size_at(index, size);
-                    let channels = [shape.outputs, shape.inputs];
-                    Packed::new(self.isa, &layer.kernel, channels, shape.kernel, size, Direction::Forward)
-                };
-                let kernels: Arc<Vec<Packed>> =
-                    Arc::new(self.shapes.iter().zip(&self.layers).enumerate().map(layout).collect());
-                *packed = Some((size, Arc::clone(&kernels)));
-                kernels
-            }
-        }
-    }
-
-    /// Extent of the volumes that convolution `index` works on.
-    fn size_at(&self, index: usize, size: [usize; 3]) -> [usize; 3] {
-        let block = index / 2;
-        let level = if block <= DEPTH { block } else { 2 * DEPTH - block.min(2 * DEPTH) };
-        let pooling = self.architecture.pooling();
-        std::array::from_fn(|axis| size[axis] / pooling[axis].pow(level as u32))
-    }
-
-    fn layer(&self, index: usize, kernels: &[Packed], images: usize, x: &Activations) -> Activations {
-        let shape = &self.shapes[index];
-        let (before, after) = Packed::frame(shape.kernel, Direction::Forward);
-        let planes = Planes::framed(&x.values, images, x.channels, x.size, before, after);
-        let mut values = vec![0.0; images * shape.outputs * x.size.iter().product::<usize>()];
-        convolve(&planes, &kernels[index], Some(&self.layers[index].bias), shape.rectified, &mut values);
-        Activations { values, channels: shape.outputs, size: x.size }
+        let architecture = weights.architecture;
+        let shapes = architecture.layers();
+        let joins = |index: usize| index >= UP && index % 2 == 0 && index + 1 < shapes.len();
+        let layer = |(index, weights): (usize, &LayerWeights)| {
+            let coarse = joins(index).then(|| (shapes[index - 1].outputs, architecture.pooling()));
+            Layer::new(isa, shapes[index], weights, coarse)
+        };
+        CpuPredictor { architecture, layers: weights.layers.iter().enumerate().map(layer).collect() }
     }
 }
 
@@ -120,38 +125,37 @@ impl Predictor for CpuPredictor {
 
     fn predict(&self, input: Array5<f32>) -> Result<Array5<f32>> {
         let [images, channels, a, b, c]: [usize; 5] = input.dim().into();
-        let kernels = self.packed([a, b, c]);
+        let values = input.as_standard_layout();
+        let values = values.as_slice().unwrap_or_default();
         let factor = self.architecture.pooling();
-        let mut indices = 0..self.layers.len();
-        let mut pair = |x: Activations| {
-            indices.by_ref().take(2).fold(x, |x, index| self.layer(index, &kernels, images, &x))
-        };
-        let values = input.as_standard_layout().into_owned().into_raw_vec_and_offset().0;
-        let mut x = Activations { values, channels, size: [a, b, c] };
+        let layers = &self.layers;
+        let (before, after) = layers[0].frame();
+        let mut x = Planes::framed(values, images, channels, [a, b, c], before, after);
+        drop(input);
         let mut skips = Vec::with_capacity(DEPTH);
-        for _ in 0..DEPTH {
-            let skip = pair(x);
-            x = Activations {
-                values: pooling::pool(&skip.values, skip.size, factor),
-                channels: skip.channels,
-                size: pooling::pooled(skip.size, factor),
-            };
+        for level in 0..DEPTH {
+            x = layers[2 * level].apply(&x, None, layers[2 * level + 1].frame());
+            let join = &layers[UP + 2 * (DEPTH - 1 - level)];
+            let skip = layers[2 * level + 1].apply(&x, None, join.frame());
+            x = pool(&skip, factor, layers[2 * level + 2].frame());
             skips.push(skip);
         }
-        x = pair(x);
-        while let Some(skip) = skips.pop() {
-            let channels = [skip.channels, x.channels];
-            x = pair(Activations {
-                values: pooling::join(&skip.values, &x.values, images, channels, skip.size, factor),
-                channels: channels[0] + channels[1],
-                size: skip.size,
-            });
+        for floor in 2 * DEPTH..UP {
+            x = layers[floor].apply(&x, None, layers[floor + 1].handed_frame());
         }
-        let mut output = self.layer(self.layers.len() - 1, &kernels, images, &x);
+        for (index, skip) in (UP..).step_by(2).zip(skips.into_iter().rev()) {
+            x = layers[index].apply(&x, Some(&skip), layers[index + 1].frame());
+            drop(skip);
+            x = layers[index + 1].apply(&x, None, layers[index + 2].handed_frame());
+        }
+        let output = &layers[layers.len() - 1];
+        let channels = output.shape.outputs;
+        let mut values = vec![0.0; images * channels * a * b * c];
+        output.write(&x, None, Destination::dense(&mut values, channels, [a, b, c]));
         if self.architecture.kind == Kind::Detection {
-            softmax(&mut output.values, a * b * c);
+            softmax(&mut values, a * b * c);
         }
-        Ok(Array5::from_shape_vec((images, output.channels, a, b, c), output.values)?)
+        Ok(Array5::from_shape_vec((images, channels, a, b, c), values)?)
     }
 }
 

@@ -7,7 +7,7 @@ mod predictor;
 mod unet;
 pub mod weights;
 
-pub use architecture::{Architecture, Kind};
+pub use architecture::{Architecture, Kind, LayerShape};
 pub use cpu::CpuPredictor;
 pub use predictor::{BurnPredictor, Predictor};
 pub use unet::Unet;

@@ -7,7 +7,7 @@ use burn::tensor::backend::Backend;
 use super::architecture::{Architecture, DEPTH, Kind};
 use super::blocks::Layer;
 use super::weights::Weights;
-use crate::kernels::{KernelBackend, join, pool};
+use crate::kernels::{KernelBackend, pool};
 
 /// A U-Net on a backend. The planar network is a volume of depth 1 with slices as channels.
 #[derive(Module, Debug)]
@@ -42,20 +42,23 @@ impl<B: KernelBackend> Unet<B> {
     /// `[n, inputs, x, y, z]` → `[n, outputs, x, y, z]`: the logits of background and vertebra, or
     /// the regressed label value.
     pub fn forward(&self, x: Tensor<B, 5>) -> Tensor<B, 5> {
-        let mut layers = self.layers.iter();
-        let mut pair = |x: Tensor<B, 5>| layers.by_ref().take(2).fold(x, |x, layer| layer.forward(x));
+        let (down, rest) = self.layers.split_at(2 * DEPTH);
+        let (floor, up) = rest.split_at(2);
+        let through = |layers: &[Layer<B>], x| layers.iter().fold(x, |x, layer| layer.forward(x));
         let mut x = x;
         let mut skips = Vec::with_capacity(DEPTH);
-        for _ in 0..DEPTH {
-            x = pair(x);
+        for pair in down.chunks_exact(2) {
+            x = through(pair, x);
             skips.push(x.clone());
             x = pool(x, self.pooling);
         }
-        x = pair(x);
-        while let Some(skip) = skips.pop() {
-            x = pair(join(skip, x, self.pooling));
+        x = through(floor, x);
+        let pairs = up.chunks_exact(2);
+        let output = pairs.remainder();
+        for (pair, skip) in pairs.zip(skips.into_iter().rev()) {
+            x = through(&pair[1..], pair[0].forward_joined(skip, x, self.pooling));
         }
-        layers.fold(x, |x, layer| layer.forward(x))
+        through(output, x)
     }
 }
 

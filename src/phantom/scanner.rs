@@ -1,6 +1,6 @@
 //! What a scanner makes of a person: a field of view, slices, blur and noise.
 
-use ndarray::{Array3, Axis, parallel::prelude::*};
+use ndarray::{Array2, Array3, Axis, parallel::prelude::*};
 
 use super::randomness::{around, between};
 use super::skeleton::{Spine, Vector, Vertebra};
@@ -41,12 +41,12 @@ impl View {
         };
         let ((x0, x1), (y0, y1), (z0, z1)) = (reach(0), reach(1), reach(2));
         let origin = [
-            x0 - between(random, 40.0, 70.0),
-            y0 - between(random, 45.0, 75.0),
+            x0 - between(random, 45.0, 85.0),
+            y0 - between(random, 50.0, 95.0),
             z0 - between(random, 5.0, 25.0),
         ];
         let corner = [
-            x1 + between(random, 40.0, 70.0),
+            x1 + between(random, 45.0, 85.0),
             y1 + between(random, 50.0, 80.0),
             z1 + between(random, 5.0, 25.0),
         ];
@@ -80,10 +80,11 @@ impl View {
         let mut voxels = Array3::zeros(shape);
         voxels.axis_iter_mut(Axis(2)).into_par_iter().enumerate().for_each(|(z, mut slice)| {
             let mut random = Legacy::seeded(seed.wrapping_add(z as u32));
+            let clean = slab(&person, z as f64 * spacing[2], spacing[2]);
             for ((x, y), value) in slice.indexed_iter_mut() {
-                let at = [x as f64 * spacing[0], y as f64 * spacing[1], z as f64 * spacing[2]];
-                let clean = slab_mean(&person, at, spacing[2]);
-                *value = (clean + noise * random.normal()).round().clamp(-1024.0, 3071.0) as i16;
+                let clean = linear(&clean, [x as f64 * in_plane / GRID, y as f64 * in_plane / GRID]);
+                let noisy = f64::from(clean) + noise * random.normal();
+                *value = noisy.round().clamp(-1024.0, 3071.0) as i16;
             }
         });
         // World coordinates are LPS mm, the affine is RAS.
@@ -135,36 +136,29 @@ impl View {
     }
 }
 
-/// Mean over a slice's thickness at a point in mm, linear between voxels.
-fn slab_mean(person: &Array3<f32>, at: Vector, thickness: f64) -> f64 {
+/// Mean over the thickness of a slice at height `z`, both in mm, linear between voxels.
+fn slab(person: &Array3<f32>, z: f64, thickness: f64) -> Array2<f32> {
     const STEPS: usize = 3;
-    (0..STEPS)
-        .map(|step| {
-            let offset = thickness * ((step as f64 + 0.5) / STEPS as f64 - 0.5);
-            linear(person, [at[0] / GRID, at[1] / GRID, (at[2] + offset) / GRID])
-        })
-        .sum::<f64>()
-        / STEPS as f64
+    let mut mean = Array2::zeros((person.len_of(Axis(0)), person.len_of(Axis(1))));
+    for step in 0..STEPS {
+        let offset = thickness * ((step as f64 + 0.5) / STEPS as f64 - 0.5);
+        let (low, share) = between_voxels((z + offset) / GRID, person.len_of(Axis(2)));
+        mean.scaled_add((1.0 - share) / STEPS as f32, &person.index_axis(Axis(2), low));
+        mean.scaled_add(share / STEPS as f32, &person.index_axis(Axis(2), low + 1));
+    }
+    mean
 }
 
-fn linear(person: &Array3<f32>, at: Vector) -> f64 {
-    let shape = person.shape();
-    let mut low = [0; 3];
-    let mut share = [0.0; 3];
-    for axis in 0..3 {
-        let position = at[axis].clamp(0.0, shape[axis] as f64 - 1.000_001);
-        low[axis] = position as usize;
-        share[axis] = position - low[axis] as f64;
-    }
-    let mut sum = 0.0;
-    for corner in 0..8 {
-        let (mut weight, mut index) = (1.0, low);
-        for axis in 0..3 {
-            let upper = corner >> axis & 1;
-            index[axis] += upper;
-            weight *= if upper == 1 { share[axis] } else { 1.0 - share[axis] };
-        }
-        sum += weight * f64::from(person[index]);
-    }
-    sum
+/// The value between the voxels of a plane.
+fn linear(plane: &Array2<f32>, at: [f64; 2]) -> f32 {
+    let (x, right) = between_voxels(at[0], plane.nrows());
+    let (y, back) = between_voxels(at[1], plane.ncols());
+    let row = |x: usize| plane[[x, y]] * (1.0 - back) + plane[[x, y + 1]] * back;
+    row(x) * (1.0 - right) + row(x + 1) * right
+}
+
+/// The voxel before a position on an axis, and the share of the one after it.
+fn between_voxels(position: f64, size: usize) -> (usize, f32) {
+    let position = position.clamp(0.0, size as f64 - 1.000_001);
+    (position as usize, position.fract() as f32)
 }

@@ -7,6 +7,9 @@ use crate::sampling::random::Legacy;
 /// A point or direction in mm: x to the patient's left, y to the back, z to the head.
 pub type Vector = [f64; 3];
 
+/// Axes of a person lying straight: left, back, up.
+pub const UPRIGHT: [Vector; 3] = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+
 /// a + s · b.
 pub fn along(a: Vector, s: f64, b: Vector) -> Vector {
     std::array::from_fn(|axis| a[axis] + s * b[axis])

@@ -1,8 +1,9 @@
 //! The bones and organs around a spine, as solids with a density.
 
+use super::organs;
 use super::randomness::{around, between};
 use super::shapes::Shape;
-use super::skeleton::{Spine, Vector, Vertebra};
+use super::skeleton::{Spine, UPRIGHT, Vector, Vertebra};
 use crate::anatomy::{Level, Region};
 use crate::sampling::random::Legacy;
 
@@ -19,24 +20,22 @@ pub struct Part {
 /// Air around the patient.
 pub const AIR: f64 = -1000.0;
 
-const UPRIGHT: [Vector; 3] = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
-
 /// Densities of one person, in Hounsfield units.
-struct Densities {
-    fat: f64,
-    muscle: f64,
-    lung: f64,
-    disc: f64,
-    cortex: f64,
-    marrow: f64,
-    vessel: f64,
-    organ: f64,
+pub(super) struct Densities {
+    pub fat: f64,
+    pub muscle: f64,
+    pub lung: f64,
+    pub disc: f64,
+    pub cortex: f64,
+    pub marrow: f64,
+    pub vessel: f64,
+    pub organ: f64,
     /// Thickness of the bones' shell in mm.
-    shell: f64,
+    pub shell: f64,
 }
 
 impl Densities {
-    fn random(random: &mut Legacy) -> Self {
+    pub fn random(random: &mut Legacy) -> Self {
         let contrast = random.uniform() < 0.5;
         Densities {
             fat: around(random, -100.0, 8.0),
@@ -63,7 +62,7 @@ pub fn parts(spine: &Spine, random: &mut Legacy) -> Vec<Part> {
     let densities = Densities::random(random);
     let mut builder = Builder { spine, densities, parts: Vec::new() };
     builder.flesh(random);
-    builder.organs(random);
+    builder.parts.extend(organs::organs(spine, &builder.densities, random));
     builder.head();
     builder.ribs(random);
     builder.pelvis();
@@ -131,63 +130,6 @@ impl Builder<'_> {
         let skin = Shape::Trunk { rings };
         self.solid(skin.clone(), self.densities.fat);
         self.parts.push(Part { shape: skin, inset: fat, density: self.densities.muscle });
-    }
-
-    /// Lungs, belly fat, liver, vessels and windpipe in front of the spine.
-    fn organs(&mut self, random: &mut Legacy) {
-        let centre = |name: &str| self.spine.vertebra(level(name)).centre;
-        let (top, middle, bottom, belly) = (centre("T1"), centre("T6"), centre("T11"), centre("L2"));
-        let size = self.spine.stature;
-        let mut solids = Vec::new();
-        for side in [-1.0, 1.0] {
-            solids.push((
-                [middle[0] + side * 72.0 * size, middle[1] - 42.0, (top[2] + bottom[2]) / 2.0],
-                [56.0 * size, 78.0 * size, (top[2] - bottom[2]) / 2.0 + 5.0],
-                self.densities.lung,
-            ));
-            // The muscles beside the loin.
-            solids.push((
-                [belly[0] + side * 42.0, belly[1] + 2.0, belly[2] - 30.0],
-                [20.0, 22.0, 95.0],
-                self.densities.muscle,
-            ));
-            // Kidneys.
-            solids.push((
-                [belly[0] + side * 62.0, belly[1] - 8.0, belly[2] + between(random, 0.0, 35.0)],
-                [26.0, 24.0, 52.0],
-                self.densities.organ + 15.0,
-            ));
-        }
-        let fat = self.densities.fat;
-        solids.insert(0, ([belly[0], belly[1] - 75.0, belly[2] - 20.0], [105.0, 55.0, 140.0], fat));
-        solids.push((
-            [belly[0] - 75.0, belly[1] - 60.0, belly[2] + 60.0],
-            [70.0, 70.0, 70.0],
-            self.densities.organ,
-        ));
-        solids.push((
-            [middle[0] + 20.0, middle[1] - 75.0, bottom[2] + 60.0],
-            [50.0, 40.0, 55.0],
-            self.densities.vessel.max(45.0),
-        ));
-        for (centre, radii, density) in solids {
-            self.solid(Shape::Ellipsoid { centre, axes: UPRIGHT, radii }, density);
-        }
-        let wide = between(random, 9.0, 14.0);
-        let vertebrae: Vec<&Vertebra> = self.spine.vertebrae.iter().collect();
-        for pair in vertebrae.windows(2) {
-            let at = pair[0].level.value();
-            let front =
-                |vertebra: &Vertebra, left: f64, gap: f64| vertebra.at([left, -vertebra.half[1] - gap, 0.0]);
-            if (11..=23).contains(&at) {
-                let ends = [front(pair[0], 9.0, wide + 1.0), front(pair[1], 9.0, wide + 1.0)];
-                self.solid(Shape::Rod { ends, radii: [wide; 2] }, self.densities.vessel);
-            }
-            if (3..=11).contains(&at) {
-                let ends = [front(pair[0], 0.0, 22.0), front(pair[1], 0.0, 22.0)];
-                self.solid(Shape::Rod { ends, radii: [8.5; 2] }, AIR);
-            }
-        }
     }
 
     /// Skull base and brain above C1, the jaw in front of C2.

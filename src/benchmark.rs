@@ -1,0 +1,203 @@
+//! How fast this machine computes the two full-size networks.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use anyhow::Result;
+use burn::tensor::backend::AutodiffBackend;
+use ndarray::Array5;
+use serde::Serialize;
+
+use crate::device::{Device, Task};
+use crate::kernels::KernelBackend;
+use crate::kernels::direct::{Finish, convolve};
+use crate::kernels::packed::{Direction, Packed};
+use crate::kernels::planes::{Destination, Planes};
+use crate::kernels::simd::Isa;
+use crate::learning::{Adam, Batch, DetectionLoss, Learner, Objective};
+use crate::network::{Architecture, Kind, LayerShape, Weights};
+use crate::progress::Progress;
+
+/// What is timed: a network, the input of one prediction and the batch of one training step.
+struct Work {
+    architecture: Architecture,
+    objective: Objective,
+    forward: [usize; 5],
+    training: [usize; 5],
+}
+
+impl Work {
+    /// The published networks on one patch or slab, and on batches of 2 and 4.
+    fn of(kind: Kind) -> Work {
+        match kind {
+            Kind::Detection => Work {
+                architecture: Architecture { kind, filters: 16 },
+                objective: Objective::Detection {
+                    loss: DetectionLoss::WeightedCrossEntropy,
+                    class_weights: [0.1, 0.9],
+                },
+                forward: [1, 1, 64, 64, 80],
+                training: [2, 1, 64, 64, 80],
+            },
+            Kind::Identification => Work {
+                architecture: Architecture { kind, filters: 32 },
+                objective: Objective::Identification,
+                forward: [1, 8, 1, 144, 320],
+                training: [4, 8, 1, 80, 320],
+            },
+        }
+    }
+}
+
+/// Times of one network, in seconds.
+#[derive(Debug, Serialize)]
+pub struct Figures {
+    /// Weights that training moves.
+    pub params: usize,
+    /// One prediction, the best of all.
+    pub forward_best: f64,
+    /// One step of training, the best of all.
+    pub train_step: f64,
+    /// Every convolution alone; on the processor only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<LayerFigures>,
+}
+
+/// Speed of one convolution of the prediction.
+#[derive(Debug, Serialize)]
+pub struct LayerFigures {
+    /// Input channels.
+    pub inputs: usize,
+    /// Output channels.
+    pub outputs: usize,
+    /// Kernel entries along x, y, z.
+    pub kernel: [usize; 3],
+    /// Voxels along x, y, z.
+    pub size: [usize; 3],
+    /// Seconds, the best of all.
+    pub seconds: f64,
+    /// Billions of additions and multiplications a second.
+    pub gflops: f64,
+}
+
+/// All figures of a machine.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// This program's version.
+    pub vertebrae: &'static str,
+    /// Where it was computed.
+    pub device: String,
+    /// Threads of the processor.
+    pub threads: usize,
+    /// Instruction set of the processor's kernels.
+    pub simd: String,
+    /// By name of the network.
+    #[serde(flatten)]
+    pub networks: BTreeMap<String, Figures>,
+}
+
+/// Times both networks on `device`, each figure the best of `repeat`.
+pub fn run(device: Device, repeat: usize, progress: &Progress) -> Result<Report> {
+    let mut networks = BTreeMap::new();
+    for kind in [Kind::Detection, Kind::Identification] {
+        let work = Work::of(kind);
+        progress.start(3, format!("{kind}"));
+        let weights = Weights::initial(work.architecture, 1);
+        let forward_best = forward(device, &work, &weights, repeat)?;
+        progress.advance(1);
+        // A step takes several times as long as a prediction.
+        let train_step =
+            device.run(Training { work: &work, weights: &weights, repeat: (repeat / 2).max(2) })??;
+        progress.advance(1);
+        let layers = match device {
+            Device::Cpu => layers(&work, repeat),
+            Device::Cuda(_) => Vec::new(),
+        };
+        let params = work.architecture.trained_parameters();
+        networks.insert(kind.to_string(), Figures { params, forward_best, train_step, layers });
+    }
+    progress.clear();
+    Ok(Report {
+        vertebrae: env!("CARGO_PKG_VERSION"),
+        device: device.to_string(),
+        threads: rayon::current_num_threads(),
+        simd: Isa::detect().to_string(),
+        networks,
+    })
+}
+
+/// Seconds of the fastest of `repeat` runs after one that does not count.
+fn best(repeat: usize, mut run: impl FnMut() -> Result<()>) -> Result<f64> {
+    run()?;
+    let mut best = f64::INFINITY;
+    for _ in 0..repeat {
+        let begin = Instant::now();
+        run()?;
+        best = best.min(begin.elapsed().as_secs_f64());
+    }
+    Ok(best)
+}
+
+/// Values that are neither constant nor denormal.
+fn values(count: usize) -> Vec<f32> {
+    (0..count).map(|index| (index * 7919 % 2003) as f32 / 1001.0 - 1.0).collect()
+}
+
+fn forward(device: Device, work: &Work, weights: &Weights, repeat: usize) -> Result<f64> {
+    let predictor = device.predictor(weights)?;
+    let input = Array5::from_shape_vec(work.forward, values(work.forward.iter().product()))?;
+    best(repeat, || predictor.predict(input.clone()).map(drop))
+}
+
+struct Training<'a> {
+    work: &'a Work,
+    weights: &'a Weights,
+    repeat: usize,
+}
+
+impl Task for Training<'_> {
+    type Output = Result<f64>;
+
+    fn run<B>(self, device: B::Device) -> Result<f64>
+    where
+        B: AutodiffBackend<InnerBackend: KernelBackend> + KernelBackend,
+    {
+        let [n, _, x, y, z] = self.work.training;
+        let batch = Batch {
+            input: values(self.work.training.iter().product()),
+            shape: self.work.training,
+            labels: (0..n * x * y * z).map(|index| (index / 977 % 2) as f32).collect(),
+        };
+        let adam = Adam::new(1e-3, 0.0);
+        let mut learner = Learner::<B>::new(self.weights, adam, self.work.objective, 0.1, &device);
+        best(self.repeat, || {
+            learner.step(&batch)?;
+            B::sync(&device)?;
+            Ok(())
+        })
+    }
+}
+
+fn layers(work: &Work, repeat: usize) -> Vec<LayerFigures> {
+    let [images, _, x, y, z] = work.forward;
+    let time = |(index, layer): (usize, LayerShape)| {
+        let LayerShape { inputs, outputs, kernel, .. } = layer;
+        let size = work.architecture.extent(index, [x, y, z]);
+        let (volume, taps) = (size.iter().product::<usize>(), kernel.iter().product::<usize>());
+        let weights = values(outputs * inputs * taps);
+        let packed = Packed::new(Isa::detect(), &weights, [outputs, inputs], kernel, Direction::Forward);
+        let (before, after) = Packed::frame(kernel, Direction::Forward);
+        let planes = Planes::framed(&values(images * inputs * volume), images, inputs, size, before, after);
+        let mut output = vec![0.0; images * outputs * volume];
+        let mut seconds = f64::INFINITY;
+        for _ in 0..=repeat {
+            let begin = Instant::now();
+            let destination = Destination::dense(&mut output, outputs, size);
+            convolve(&planes, &packed, Finish::default(), destination);
+            seconds = seconds.min(begin.elapsed().as_secs_f64());
+        }
+        let operations = (2 * images * volume * inputs * outputs * taps) as f64;
+        LayerFigures { inputs, outputs, kernel, size, seconds, gflops: operations / seconds / 1e9 }
+    };
+    work.architecture.layers().into_iter().enumerate().map(time).collect()
+}

@@ -1,0 +1,50 @@
+//! `benchmark`: seconds of both full-size networks on this machine.
+
+use anyhow::Result;
+use clap::Args;
+
+use super::options::{Computing, at_least_one};
+use vertebrae::benchmark;
+use vertebrae::progress::Progress;
+
+#[derive(Args)]
+pub struct Benchmark {
+    /// Print one JSON object instead of tables
+    #[arg(long)]
+    json: bool,
+    /// Every time is the best of so many
+    #[arg(long, value_name = "TIMES", default_value = "5", value_parser = at_least_one)]
+    repeat: usize,
+    #[command(flatten)]
+    computing: Computing,
+}
+
+impl Benchmark {
+    pub fn run(self) -> Result<()> {
+        let report = benchmark::run(self.computing.device, self.repeat, &Progress::on_stderr())?;
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&report)?);
+            return Ok(());
+        }
+        println!("vertebrae {} on {}", report.vertebrae, report.device);
+        println!("{} threads, {} kernels, best of {}", report.threads, report.simd, self.repeat);
+        for (name, figures) in &report.networks {
+            println!("\n{name}: {} weights", figures.params);
+            println!("  one prediction     {:.3} s", figures.forward_best);
+            println!("  one training step  {:.3} s", figures.train_step);
+            for layer in &figures.layers {
+                let [a, b, c] = layer.kernel;
+                let [x, y, z] = layer.size;
+                println!(
+                    "  {:>4} -> {:<4} {a}x{b}x{c:<3} on {:>12} {:>8.2} ms {:>6.0} GFLOP/s",
+                    layer.inputs,
+                    layer.outputs,
+                    format!("{x}x{y}x{z}"),
+                    layer.seconds * 1e3,
+                    layer.gflops
+                );
+            }
+        }
+        Ok(())
+    }
+}

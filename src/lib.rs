@@ -18,6 +18,7 @@ pub mod evaluation;
 pub mod inference;
 pub mod kernels;
 pub mod learning;
+pub mod memory;
 pub mod network;
 pub mod phantom;
 pub mod progress;

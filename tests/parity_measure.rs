@@ -5,8 +5,9 @@ mod golden;
 mod scratch;
 
 use ndarray::Array3;
-use vertebrae::inference::detect::{Tiling, detect};
-use vertebrae::inference::identify::identify;
+use vertebrae::inference::detect::detect;
+use vertebrae::inference::identify::{Slices, identify};
+use vertebrae::inference::tiling::{Plan, Tiling};
 use vertebrae::kernels::simd::Isa;
 use vertebrae::network::{CpuPredictor, Kind, Weights};
 use vertebrae::progress::Progress;
@@ -15,13 +16,14 @@ use vertebrae::scan::Scan;
 #[test]
 fn mask_and_levels_equal_the_originals() {
     let Some(scan) = golden::file("cases/pancreas.nii.gz") else { return };
-    let volume = Scan::read(&scan, true).unwrap().normalised(1.0);
+    let volume = Scan::read(&scan, true).unwrap().normalised(1.0).0;
     let model = |kind: Kind| {
         let path = golden::file(&format!("parity/{kind}.h5")).unwrap();
         CpuPredictor::on(Isa::detect(), &Weights::read(&path, kind).unwrap())
     };
     let silent = Progress::silent();
-    let mask = detect(&volume, &model(Kind::Detection), &Tiling::ORIGINAL, &silent).unwrap();
+    let plan = Plan::exact(Tiling::ORIGINAL, volume.dim().into());
+    let mask = detect(&volume, &model(Kind::Detection), &plan, &silent).unwrap();
     let mut npz = golden::npz("parity/measure.npz");
     let expected: Array3<u8> = npz.by_name("detections").unwrap();
     let differing = mask.iter().zip(&expected).filter(|(a, b)| a != b).count();
@@ -29,7 +31,7 @@ fn mask_and_levels_equal_the_originals() {
     // Probabilities close to a half fall to either side in float32.
     assert!(differing as f64 <= 0.0005 * mask.len() as f64, "{differing} mask voxels differ");
 
-    let levels = identify(&volume, &mask, &model(Kind::Identification), &silent).unwrap();
+    let levels = identify(&volume, &mask, &model(Kind::Identification), Slices::Whole, &silent).unwrap();
     let expected_levels: Array3<u8> = npz.by_name("identifications").unwrap();
     let (mut inside, mut wrong) = (0, 0);
     for index in 0..mask.len() {

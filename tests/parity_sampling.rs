@@ -10,7 +10,7 @@ use vertebrae::scan::Scan;
 /// The pancreas scan at 1 mm, normalised, with its annotation.
 fn pancreas() -> Option<(Array3<f32>, Vec<Centroid>)> {
     let path = golden::file("cases/pancreas.nii.gz")?;
-    let volume = Scan::read(&path, true).unwrap().normalised(1.0);
+    let volume = Scan::read(&path, true).unwrap().normalised(1.0).0;
     Some((volume, lml::read(&lml::beside(&path)).unwrap()))
 }
 
@@ -105,7 +105,7 @@ fn the_other_real_scan_is_brought_to_lps_with_its_centroids_in_bone() {
     let scan = Scan::read(&path, true).unwrap();
     let extent = scan.volume.geometry.extent();
     for centroid in lml::read(&lml::beside(&path)).unwrap() {
-        let inside = scan.from_stored(centroid.mm);
+        let inside = scan.frame.from_stored(centroid.mm);
         // Stored RAS: taking the file as LPS would put the point where x and y are mirrored.
         let mirrored = [extent[0] - inside[0], extent[1] - inside[1], inside[2]];
         let (right, wrong) = (mean_in_ball(&scan, inside), mean_in_ball(&scan, mirrored));

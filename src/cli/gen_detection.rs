@@ -35,7 +35,7 @@ impl GenDetection {
 
     fn scan(&self, path: &Path) -> Result<()> {
         let Annotated { scan, centroids, .. } = self.reading.annotated(path)?;
-        let volume = scan.normalised(self.reading.spacing);
+        let (volume, _) = scan.normalised(self.reading.spacing);
         let kind = labelling::Kind::Detection;
         let labelling = labelling::paint(volume.dim().into(), &centroids, self.reading.spacing, kind)?;
         let options = patches::Options { size: self.sample_size, count: self.count, seed: self.seed };

@@ -39,7 +39,7 @@ impl GenIdentification {
     fn scan(&self, path: &Path) -> Result<()> {
         let Annotated { scan, centroids, .. } = self.reading.annotated(path)?;
         let spacing = self.reading.spacing;
-        let volume = scan.normalised(spacing);
+        let (volume, _) = scan.normalised(spacing);
         let kind = labelling::Kind::Identification;
         let labelling = labelling::paint(volume.dim().into(), &centroids, spacing, kind)?;
         let xs: Vec<i64> =

@@ -7,14 +7,15 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
-use super::options::{Annotated, Computing, Reading, not_negative, positive, size};
+use super::options::{Annotated, Computing, Cutting, Reading, not_negative, positive, size};
 use vertebrae::anatomy::Region;
 use vertebrae::annotation::Centroid;
 use vertebrae::batch::Failures;
 use vertebrae::decoding::{Thresholds, Vertebra, by_median};
 use vertebrae::evaluation::{Comparison, REACH, Summary, Tally, compare, numpy_mean};
-use vertebrae::inference::detect::{Tiling, detect};
+use vertebrae::inference::detect::detect;
 use vertebrae::inference::identify::identify;
+use vertebrae::inference::tiling::Tiling;
 use vertebrae::network::{Kind, Predictor, Weights};
 use vertebrae::progress::Progress;
 use vertebrae::report::{self, MeasureText};
@@ -34,7 +35,7 @@ pub struct Measure {
     /// Folder for the box plot and a picture of each scan
     #[arg(long, value_name = "DIR", default_value = "plots")]
     plots: PathBuf,
-    /// Size of the detection patches in voxels; the middle half of each is kept
+    /// Size of exact detection patches in voxels; the middle half of each is kept
     #[arg(long, value_name = "XxYxZ", default_value = "64x64x80", value_parser = size::<3>)]
     sample_size: [usize; 3],
     /// A label needs more mm³ than this share of its vertebra's diameter cubed
@@ -46,6 +47,8 @@ pub struct Measure {
     /// An annotated vertebra is matched to the closest found one within this many mm
     #[arg(long, value_name = "MM", default_value_t = REACH, value_parser = positive)]
     reach: f64,
+    #[command(flatten)]
+    cutting: Cutting,
     #[command(flatten)]
     reading: Reading,
     #[command(flatten)]
@@ -109,6 +112,7 @@ impl Measure {
         let scans = scan::find(&self.dataset)?;
         let networks =
             [self.computing.device.predictor(&detection)?, self.computing.device.predictor(&identification)?];
+        drop((detection, identification));
         let progress = Progress::on_stderr();
         let mut text = MeasureText::new(std::io::stdout());
         text.models(&self.detection_model, &self.identification_model)?;
@@ -149,12 +153,17 @@ impl Measure {
         let begin = Instant::now();
         let spacing = self.reading.spacing;
         let Annotated { scan, centroids, stored } = self.reading.annotated(path)?;
-        let volume = scan.normalised(spacing);
+        let frame = scan.frame.clone();
+        let (volume, scale) = scan.normalised(spacing);
         let shape = volume.dim().into();
-        progress.aside(|| text.scan(number, path).and_then(|()| text.detection_begins(tiling, shape)))?;
-        let mask = detect(&volume, detector.as_ref(), tiling, progress)?;
+        let (detector, identifier) = (detector.as_ref(), identifier.as_ref());
+        let plan = self.cutting.plan(&volume, scale, *tiling, [detector, identifier]);
+        progress
+            .aside(|| text.scan(number, path).and_then(|()| text.detection_begins(&plan.tiling, shape)))?;
+        let mask = detect(&volume, detector, &plan, progress)?;
         progress.aside(|| text.identification_begins())?;
-        let mut levels = identify(&volume, &mask, identifier.as_ref(), progress)?;
+        let slices = self.cutting.slices(spacing);
+        let mut levels = identify(&volume, &mask, identifier, slices, progress)?;
         levels.zip_mut_with(&mask, |level, &inside| *level *= inside);
         progress.clear();
         text.aggregation_begins()?;
@@ -165,7 +174,7 @@ impl Measure {
 
         // What is printed and compared stays in the scan's own frame.
         for vertebra in &mut vertebrae {
-            vertebra.mm = scan.to_stored(vertebra.mm).map(vertebrae::decoding::hundredth);
+            vertebra.mm = frame.to_stored(vertebra.mm).map(vertebrae::decoding::hundredth);
         }
         let found: Vec<Centroid> = vertebrae.iter().map(Vertebra::centroid).collect();
         let comparison = compare(&stored, &found, self.reach);

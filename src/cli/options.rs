@@ -4,10 +4,15 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use ndarray::Array3;
 
 use vertebrae::annotation::{Centroid, lml};
 use vertebrae::device::Device;
-use vertebrae::scan::Scan;
+use vertebrae::inference::identify::Slices;
+use vertebrae::inference::tiling::{AIR, Plan, Tiling};
+use vertebrae::memory;
+use vertebrae::network::Predictor;
+use vertebrae::scan::{Scale, Scan};
 
 /// How scans are read.
 #[derive(Args, Clone, Copy)]
@@ -36,14 +41,90 @@ impl Reading {
         let beside = lml::beside(path);
         let stored = lml::read(&beside)?;
         let scan = Scan::read(path, !self.no_reorient)?;
-        lml::check_inside(&stored, &scan.stored).with_context(|| format!("{}", beside.display()))?;
+        lml::check_inside(&stored, &scan.frame.stored).with_context(|| format!("{}", beside.display()))?;
         for warning in &scan.volume.warnings {
             eprintln!("warning: {}: {warning}", path.display());
         }
-        let oriented = |centroid: &Centroid| Centroid { mm: scan.from_stored(centroid.mm), ..*centroid };
+        let oriented =
+            |centroid: &Centroid| Centroid { mm: scan.frame.from_stored(centroid.mm), ..*centroid };
         let centroids = stored.iter().map(oriented).collect();
         Ok(Annotated { scan, centroids, stored })
     }
+}
+
+/// How large pieces of a scan the networks see at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Pieces {
+    /// The original's overlapping patches and whole slices
+    Exact,
+    /// Tiles as large as memory allows, none of them air, and slices cropped to the spine
+    Wide,
+}
+
+/// How scans are cut up.
+#[derive(Args, Clone, Copy)]
+pub struct Cutting {
+    /// How large pieces of a scan the networks see at once
+    #[arg(long, value_enum, default_value = "exact")]
+    pub tiling: Pieces,
+    /// Memory that wide tiles may make this program use, such as 2GiB [default: half of the
+    /// machine's, 4GiB at most]
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub max_memory: Option<u64>,
+}
+
+impl Cutting {
+    /// The memory that may be used, in bytes.
+    fn memory(&self) -> u64 {
+        self.max_memory.unwrap_or_else(|| memory::installed().map_or(MOST, |all| (all / 2).min(MOST)))
+    }
+
+    /// The tiles of a volume; `detector` and `identifier` are in memory beside it.
+    pub fn plan(
+        &self,
+        volume: &Array3<f32>,
+        scale: Scale,
+        exact: Tiling,
+        [detector, identifier]: [&dyn Predictor; 2],
+    ) -> Plan {
+        match self.tiling {
+            Pieces::Exact => Plan::exact(exact, volume.dim().into()),
+            Pieces::Wide => {
+                // The volume itself, its mask and its levels.
+                let held = volume.len() * 6 + detector.bytes() + identifier.bytes();
+                // A tenth is left to everything that nobody counts.
+                let free = (self.memory() as usize * 9 / 10).saturating_sub(held);
+                Plan::wide(volume, scale.of(AIR), detector, free)
+            }
+        }
+    }
+
+    /// The slices of a volume with voxels of `spacing` mm.
+    pub fn slices(&self, spacing: f64) -> Slices {
+        match self.tiling {
+            Pieces::Exact => Slices::Whole,
+            Pieces::Wide => Slices::wide(spacing),
+        }
+    }
+}
+
+/// Memory used at most where nothing is said: larger tiles gain nothing.
+const MOST: u64 = 4 << 30;
+
+/// A size such as `2GiB`, `500MB` or a number of bytes.
+fn bytes(text: &str) -> Result<u64, String> {
+    let wrong = || "a size such as 2GiB or 500MB is needed".to_owned();
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit: u64 = match &text[digits.len()..] {
+        "" | "B" => 1,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "M" | "MiB" => 1 << 20,
+        "G" | "GiB" => 1 << 30,
+        _ => return Err(wrong()),
+    };
+    let number: f64 = digits.trim().parse().map_err(|_| wrong())?;
+    if number > 0.0 && number.is_finite() { Ok((number * unit as f64) as u64) } else { Err(wrong()) }
 }
 
 /// Where networks are computed.
@@ -112,6 +193,14 @@ mod tests {
         assert_eq!(size::<3>("64x64x80"), Ok([64, 64, 80]));
         assert!(size::<3>("64x64").unwrap_err().contains("16x16x16"));
         assert!(size::<2>("64x0").is_err());
+    }
+
+    #[test]
+    fn sizes_of_memory_have_units() {
+        assert_eq!(bytes("2GiB"), Ok(2 << 30));
+        assert_eq!(bytes("500MB"), Ok(500_000_000));
+        assert_eq!(bytes("1.5G"), Ok(3 << 29));
+        assert!(bytes("much").is_err() && bytes("-1GiB").is_err() && bytes("2 parsecs").is_err());
     }
 
     #[test]

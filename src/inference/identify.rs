@@ -22,6 +22,63 @@ pub fn slices(mask: &Array3<u8>, slab: usize) -> Range<usize> {
     }
 }
 
+/// Which slices are computed, and how much of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slices {
+    /// The original's way: every slice, whole.
+    Whole,
+    /// Every so many-th slice, which speaks for its neighbours, cropped to the detections and a
+    /// margin along y and z. Slices without detections are left out.
+    Cropped {
+        /// Slices that share one computation.
+        step: usize,
+        /// Voxels around the detections along y and z.
+        margin: [usize; 2],
+    },
+}
+
+impl Slices {
+    /// A slice every 4 mm, some eight in a body, and as much around the spine as the network sees in
+    /// training.
+    pub fn wide(spacing: f64) -> Slices {
+        let voxels = |mm: f64| (mm / spacing).round() as usize;
+        Slices::Cropped { step: voxels(4.0).max(1), margin: [voxels(32.0), voxels(64.0)] }
+    }
+
+    /// Computed slices with the slices they speak for, and the part of a slice.
+    fn plan(&self, mask: &Array3<u8>, slab: usize) -> (Vec<(usize, Range<usize>)>, [Range<usize>; 2]) {
+        let (nx, ny, nz) = mask.dim();
+        match *self {
+            Slices::Whole => {
+                let slices = slices(mask, slab).map(|x| (x, x..x + 1)).collect();
+                (slices, [0..ny, 0..nz])
+            }
+            Slices::Cropped { step, margin } => {
+                let span = |axis: usize, margin: usize| {
+                    let holds = |index: &usize| mask.index_axis(Axis(axis), *index).iter().any(|&v| v > 0);
+                    let size = mask.len_of(Axis(axis));
+                    match ((0..size).find(holds), (0..size).rfind(holds)) {
+                        (Some(a), Some(b)) => a.saturating_sub(margin)..(b + 1 + margin).min(size),
+                        _ => 0..0,
+                    }
+                };
+                let seen = span(0, 0);
+                // A slab's middle keeps half a slab's distance from both sides.
+                let middle = |group: &Range<usize>| {
+                    ((group.start + group.end) / 2).clamp(slab / 2, nx.saturating_sub(slab / 2))
+                };
+                let holds = |group: &Range<usize>| {
+                    mask.slice(s![group.clone(), .., ..]).iter().any(|&value| value > 0)
+                };
+                let groups = seen.clone().step_by(step).map(|x| x..(x + step).min(seen.end));
+                let groups = if nx < slab { Vec::new() } else { groups.filter(holds).collect() };
+                let slices = groups.into_iter().map(|group| (middle(&group), group)).collect();
+                (slices, [span(1, margin[0]), span(2, margin[1])])
+            }
+        }
+    }
+}
+
 /// The label value of every voxel on the slices around the detected spine, 0 elsewhere.
 ///
 /// Values are rounded (halves to even) and may exceed the last level; `volume` is normalised.
@@ -29,31 +86,35 @@ pub fn identify(
     volume: &Array3<f32>,
     mask: &Array3<u8>,
     network: &dyn Predictor,
+    slices: Slices,
     progress: &Progress,
 ) -> Result<Array3<u8>> {
-    let (nx, ny, nz) = volume.dim();
     let slab = network.architecture().inputs();
     let granularity = network.architecture().granularity();
+    let (slices, [y, z]) = slices.plan(mask, slab);
     let up = |size: usize, factor: usize| size.div_ceil(factor) * factor;
-    let (height, width) = (up(ny, granularity[1]), up(nz, granularity[2]));
-    let slices: Vec<usize> = slices(mask, slab).collect();
-    let mut levels = Array3::zeros((nx, ny, nz));
+    let (height, width) = (up(y.len(), granularity[1]), up(z.len(), granularity[2]));
+    let mut levels = Array3::zeros(volume.dim());
     progress.start(slices.len(), "identification");
     for group in slices.chunks(BATCH) {
         let mut input = Array5::zeros((group.len(), slab, 1, height, width));
-        for (mut sample, &x) in input.outer_iter_mut().zip(group) {
+        for (mut sample, (x, _)) in input.outer_iter_mut().zip(group) {
             let start = x - slab / 2;
-            sample.slice_mut(s![.., 0, ..ny, ..nz]).assign(&volume.slice(s![start..start + slab, .., ..]));
+            let seen = volume.slice(s![start..start + slab, y.clone(), z.clone()]);
+            sample.slice_mut(s![.., 0, ..y.len(), ..z.len()]).assign(&seen);
         }
         let values = network.predict(input)?;
-        for (sample, &x) in values.outer_iter().zip(group) {
-            let plane = sample.slice(s![0, 0, ..ny, ..nz]);
-            let mut target = levels.index_axis_mut(Axis(0), x);
-            // The cast saturates: a wild value becomes one that names no level.
-            target.zip_mut_with(&plane, |level, &value| *level = value.round_ties_even() as u8);
+        for (sample, (_, covered)) in values.outer_iter().zip(group) {
+            let plane = sample.slice(s![0, 0, ..y.len(), ..z.len()]);
+            for x in covered.clone() {
+                let mut target = levels.slice_mut(s![x, y.clone(), z.clone()]);
+                // The cast saturates: a wild value becomes one that names no level.
+                target.zip_mut_with(&plane, |level, &value| *level = value.round_ties_even() as u8);
+            }
         }
         progress.advance(group.len());
     }
+    network.rest();
     Ok(levels)
 }
 
@@ -82,7 +143,7 @@ mod tests {
         mask[[2, 3, 3]] = 1;
         mask[[17, 3, 3]] = 1;
         assert_eq!(slices(&mask, 8), 4..17);
-        let levels = identify(&volume, &mask, &Middle, &Progress::silent()).unwrap();
+        let levels = identify(&volume, &mask, &Middle, Slices::Whole, &Progress::silent()).unwrap();
         for ((x, y, z), &value) in levels.indexed_iter() {
             let expected = if (4..17).contains(&x) { x + (y + z) % 3 } else { 0 };
             assert_eq!(usize::from(value), expected);
@@ -93,12 +154,33 @@ mod tests {
     fn nothing_detected_means_nothing_to_identify() {
         let volume = Array3::zeros((5, 6, 7));
         let mask = Array3::zeros((5, 6, 7));
-        let levels = identify(&volume, &mask, &Middle, &Progress::silent()).unwrap();
+        let levels = identify(&volume, &mask, &Middle, Slices::Whole, &Progress::silent()).unwrap();
         assert!(levels.iter().all(|&value| value == 0));
     }
 
     #[test]
     fn a_scan_narrower_than_a_slab_has_no_slices() {
         assert!(slices(&Array3::ones((7, 3, 3)), 8).is_empty());
+    }
+
+    #[test]
+    fn a_cropped_slice_speaks_for_its_neighbours_within_the_margin() {
+        let volume = Array3::from_shape_fn((30, 60, 90), |(x, _, _)| x as f32);
+        let mut mask = Array3::zeros(volume.dim());
+        mask.slice_mut(s![9..14, 20..25, 40..50]).fill(1);
+        mask[[1, 22, 45]] = 1;
+        let slices = Slices::Cropped { step: 3, margin: [4, 8] };
+        let levels = identify(&volume, &mask, &Middle, slices, &Progress::silent()).unwrap();
+        for ((x, y, z), &value) in levels.indexed_iter() {
+            let inside = (16..29).contains(&y) && (32..58).contains(&z);
+            let expected = match x {
+                1..=3 => 4,
+                7..=9 => 8,
+                10..=12 => 11,
+                13 => 13,
+                _ => 0,
+            };
+            assert_eq!(value, if inside { expected } else { 0 }, "{x} {y} {z}");
+        }
     }
 }

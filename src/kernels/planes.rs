@@ -9,6 +9,8 @@ use rayon::prelude::*;
 /// Floats behind the last voxel that a register may read: the widest block of any kernel.
 pub const SLACK: usize = 256;
 
+const ZERO: MaybeUninit<f32> = MaybeUninit::new(0.0);
+
 /// Images × channels × volumes, each volume framed by zeros.
 pub struct Planes {
     /// Images.
@@ -21,22 +23,33 @@ pub struct Planes {
     pub before: [usize; 3],
     /// Extent of a volume with its frame.
     pub framed: [usize; 3],
-    data: Vec<f32>,
+    data: Vec<MaybeUninit<f32>>,
 }
 
 /// Buffers of earlier volumes: fresh memory costs a page fault every 4 KiB.
-static SPARE: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
+static SPARE: Mutex<Vec<Vec<MaybeUninit<f32>>>> = Mutex::new(Vec::new());
 /// Spare buffers kept at most.
 const SPARES: usize = 8;
 
-fn take(length: usize) -> Vec<f32> {
+fn take(length: usize) -> Vec<MaybeUninit<f32>> {
     let mut spare = SPARE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     // The smallest buffer that fits wastes least.
     let fitting = (0..spare.len()).filter(|&i| spare[i].len() >= length).min_by_key(|&i| spare[i].len());
     match fitting {
         Some(index) if spare[index].len() <= 4 * length => spare.swap_remove(index),
-        _ => vec![0.0; length],
+        // Not zeroed: whoever writes the values first touches the pages, on all cores.
+        _ => {
+            let mut fresh = Vec::with_capacity(length);
+            // SAFETY: these elements may be uninitialised.
+            unsafe { fresh.set_len(length) };
+            fresh
+        }
     }
+}
+
+/// Frees the buffers of earlier volumes.
+pub fn rest() {
+    SPARE.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clear();
 }
 
 impl Drop for Planes {
@@ -69,26 +82,29 @@ impl Planes {
         data[..images * channels * volume].par_chunks_mut(plane).enumerate().for_each(|(index, plane)| {
             let (channel, x) = (index / framed[0], index % framed[0]);
             if x < before[0] || x >= before[0] + size[0] {
-                plane.fill(0.0);
+                plane.fill(ZERO);
                 return;
             }
             let source = &values[(channel * size[0] + x - before[0]) * b * c..][..b * c];
             for (y, row) in plane.chunks_exact_mut(framed[2]).enumerate() {
                 if y < before[1] || y >= before[1] + b {
-                    row.fill(0.0);
+                    row.fill(ZERO);
                 } else {
-                    row[..before[2]].fill(0.0);
-                    row[before[2]..before[2] + c].copy_from_slice(&source[(y - before[1]) * c..][..c]);
-                    row[before[2] + c..].fill(0.0);
+                    row[..before[2]].fill(ZERO);
+                    row[before[2]..before[2] + c].write_copy_of_slice(&source[(y - before[1]) * c..][..c]);
+                    row[before[2] + c..].fill(ZERO);
                 }
             }
         });
-        data[images * channels * volume..].fill(0.0);
+        data[images * channels * volume..].fill(ZERO);
         Planes { images, channels, size, before, framed, data }
     }
 
     /// Volumes whose frame is zero and whose inside is yet to be written.
-    pub fn vacant(
+    ///
+    /// # Safety
+    /// All of [`Planes::inside`] is written before anything is read.
+    pub unsafe fn vacant(
         images: usize,
         channels: usize,
         size: [usize; 3],
@@ -102,19 +118,19 @@ impl Planes {
         let inside = |at: usize, axis: usize| (before[axis]..before[axis] + size[axis]).contains(&at);
         data[..images * channels * volume].par_chunks_mut(b * c).enumerate().for_each(|(index, plane)| {
             if !inside(index % framed[0], 0) {
-                plane.fill(0.0);
+                plane.fill(ZERO);
                 return;
             }
             for (y, row) in plane.chunks_exact_mut(c).enumerate() {
                 if inside(y, 1) {
-                    row[..before[2]].fill(0.0);
-                    row[before[2] + size[2]..].fill(0.0);
+                    row[..before[2]].fill(ZERO);
+                    row[before[2] + size[2]..].fill(ZERO);
                 } else {
-                    row.fill(0.0);
+                    row.fill(ZERO);
                 }
             }
         });
-        data[images * channels * volume..].fill(0.0);
+        data[images * channels * volume..].fill(ZERO);
         Planes { images, channels, size, before, framed, data }
     }
 
@@ -123,7 +139,7 @@ impl Planes {
         let [a, b, c] = self.framed;
         let [x, y, z] = self.before;
         Destination {
-            data: self.data.as_mut_ptr(),
+            data: self.data.as_mut_ptr().cast(),
             length: self.data.len(),
             origin: (x * b + y) * c + z,
             strides: [self.channels * a * b * c, a * b * c, b * c, c, 1],
@@ -136,12 +152,14 @@ impl Planes {
         let [a, b, c] = self.framed;
         let [p, q, r] = self.before;
         let start = (((image * self.channels + channel) * a + p + x) * b + q + y) * c + r;
-        &self.data[start..start + self.size[2]]
+        &self.data()[start..start + self.size[2]]
     }
 
     /// All values with frames, and some slack behind them.
     pub fn data(&self) -> &[f32] {
-        &self.data
+        // SAFETY: the frame and the slack are written on creation, and so is the inside or, in
+        // vacant volumes, by whoever asked for those.
+        unsafe { std::slice::from_raw_parts(self.data.as_ptr().cast(), self.data.len()) }
     }
 
     /// Floats from one channel to the next.
@@ -263,7 +281,7 @@ mod tests {
             assert_eq!(planes.taps([2, 1, 2], [0; 3]), [0, 1, 18, 19]);
             // Spoil the buffer before it is used again.
             let mut planes = planes;
-            planes.data.fill(9.0);
+            planes.data.fill(MaybeUninit::new(9.0));
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::kernels::direct::{Finish, convolve};
 use crate::kernels::joined::{Joined, PackedJoined, convolve_joined};
 use crate::kernels::normalisation;
 use crate::kernels::packed::{Direction, Packed};
-use crate::kernels::planes::{Destination, Planes};
+use crate::kernels::planes::{self, Destination, Planes};
 use crate::kernels::pooling::pool;
 use crate::kernels::simd::Isa;
 
@@ -93,7 +93,8 @@ impl Layer {
 
     fn apply(&self, x: &Planes, skip: Option<&Planes>, (before, after): Frame) -> Planes {
         let size = skip.unwrap_or(x).size;
-        let mut output = Planes::vacant(x.images, self.shape.outputs, size, before, after);
+        // SAFETY: a convolution writes all of its destination.
+        let mut output = unsafe { Planes::vacant(x.images, self.shape.outputs, size, before, after) };
         self.write(x, skip, output.inside());
         output
     }
@@ -121,6 +122,20 @@ impl CpuPredictor {
 impl Predictor for CpuPredictor {
     fn architecture(&self) -> Architecture {
         self.architecture
+    }
+
+    fn bytes(&self) -> usize {
+        // Joined kernels are there once for each phase, with fewer taps.
+        4 * self.architecture.parameters() * 3 / 2
+    }
+
+    fn bytes_per_voxel(&self) -> usize {
+        // A skip, the volumes above and below it, and the buffers kept for reuse.
+        4 * (4 * self.architecture.filters + 8)
+    }
+
+    fn rest(&self) {
+        planes::rest();
     }
 
     fn predict(&self, input: Array5<f32>) -> Result<Array5<f32>> {

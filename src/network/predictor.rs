@@ -17,6 +17,20 @@ pub trait Predictor {
     /// `[n, inputs, x, y, z]` → probabilities `[n, 2, x, y, z]` (detection) or label values
     /// `[n, 1, x, y, z]` (identification). Extents are multiples of the granularity.
     fn predict(&self, input: Array5<f32>) -> Result<Array5<f32>>;
+
+    /// Memory that the weights take.
+    fn bytes(&self) -> usize {
+        4 * self.architecture().parameters()
+    }
+
+    /// Memory that a prediction needs for every voxel of its input, about.
+    fn bytes_per_voxel(&self) -> usize {
+        // The widest level holds a skip, the coarse volumes and a result; backends keep some more.
+        4 * (6 * self.architecture().filters + 8)
+    }
+
+    /// Gives back memory that was kept for the next prediction.
+    fn rest(&self) {}
 }
 
 /// A network computed by burn.

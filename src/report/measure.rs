@@ -7,7 +7,7 @@ use super::numbers::{numpy_array, python, python_list, python_rounded};
 use crate::anatomy::Region;
 use crate::decoding::Vertebra;
 use crate::evaluation::{Comparison, Summary, Tally, numpy_mean};
-use crate::inference::detect::Tiling;
+use crate::inference::tiling::Tiling;
 
 /// Writes the report; every line is followed by an empty one, as in the original's README.
 pub struct MeasureText<W: Write> {

@@ -15,9 +15,25 @@ pub fn replace_non_finite(voxels: &mut Array3<f32>) -> Result<usize> {
     Ok(bad)
 }
 
+/// What intensities were normalised with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scale {
+    /// What became 0.
+    pub mean: f64,
+    /// What became 1 above it; 1 for a constant volume.
+    pub deviation: f64,
+}
+
+impl Scale {
+    /// What an intensity was normalised to.
+    pub fn of(&self, intensity: f64) -> f32 {
+        ((intensity - self.mean) / self.deviation) as f32
+    }
+}
+
 /// Subtracts the mean and divides by the population standard deviation over the whole volume; a
 /// constant volume becomes 0 (SPEC §1).
-pub fn normalise(voxels: &mut Array3<f32>) {
+pub fn normalise(voxels: &mut Array3<f32>) -> Scale {
     // Sums per plane keep the result independent of the number of threads.
     let sum = |term: &(dyn Fn(f64) -> f64 + Sync)| -> f64 {
         let planes: Vec<f64> = voxels
@@ -29,8 +45,10 @@ pub fn normalise(voxels: &mut Array3<f32>) {
     };
     let mean = sum(&|value| value);
     let deviation = sum(&|value| (value - mean) * (value - mean)).sqrt();
-    let scale = if deviation > 0.0 { 1.0 / deviation } else { 1.0 };
+    let deviation = if deviation > 0.0 { deviation } else { 1.0 };
+    let scale = 1.0 / deviation;
     voxels.par_mapv_inplace(|value| ((f64::from(value) - mean) * scale) as f32);
+    Scale { mean, deviation }
 }
 
 #[cfg(test)]

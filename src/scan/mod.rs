@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use ndarray::Array3;
 
 pub use geometry::Geometry;
-pub use intensity::{normalise, replace_non_finite};
+pub use intensity::{Scale, normalise, replace_non_finite};
 pub use orientation::Orientation;
 pub use resample::{resample, resampled_shape};
 
@@ -31,10 +31,29 @@ pub struct Volume {
 pub struct Scan {
     /// Voxels in LPS order: x right→left, y anterior→posterior, z inferior→superior.
     pub volume: Volume,
-    /// How the stored axes map to the ones of `volume`.
+    /// How that lies in the file.
+    pub frame: Frame,
+}
+
+/// The file's own frame and the way between it and LPS order.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// How the stored axes map to the ones in LPS order.
     pub orientation: Orientation,
     /// The grid as it is stored in the file.
     pub stored: Geometry,
+}
+
+impl Frame {
+    /// Millimetres from the first stored voxel along the stored axes → the same in LPS order.
+    pub fn from_stored(&self, mm: [f64; 3]) -> [f64; 3] {
+        self.orientation.from_stored(mm, &self.stored)
+    }
+
+    /// Millimetres in LPS order → millimetres from the first stored voxel along the stored axes.
+    pub fn to_stored(&self, mm: [f64; 3]) -> [f64; 3] {
+        self.orientation.to_stored(mm, &self.stored)
+    }
 }
 
 impl Scan {
@@ -47,24 +66,16 @@ impl Scan {
         } else {
             Orientation::IDENTITY
         };
-        Ok(Scan { volume: orientation.apply(volume), orientation, stored })
+        Ok(Scan { volume: orientation.apply(volume), frame: Frame { orientation, stored } })
     }
 
-    /// Millimetres from the first stored voxel along the stored axes → the same in LPS order.
-    pub fn from_stored(&self, mm: [f64; 3]) -> [f64; 3] {
-        self.orientation.from_stored(mm, &self.stored)
-    }
-
-    /// Millimetres in LPS order → millimetres from the first stored voxel along the stored axes.
-    pub fn to_stored(&self, mm: [f64; 3]) -> [f64; 3] {
-        self.orientation.to_stored(mm, &self.stored)
-    }
-
-    /// The voxels at `spacing` mm, normalised to mean 0 and deviation 1 (SPEC §1).
-    pub fn normalised(&self, spacing: f64) -> Array3<f32> {
+    /// The voxels at `spacing` mm, normalised to mean 0 and deviation 1 (SPEC §1), and with what.
+    /// The scan's own voxels are freed.
+    pub fn normalised(self, spacing: f64) -> (Array3<f32>, Scale) {
         let mut voxels = resample(&self.volume, spacing);
-        normalise(&mut voxels);
-        voxels
+        drop(self);
+        let scale = normalise(&mut voxels);
+        (voxels, scale)
     }
 }
 

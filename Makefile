@@ -66,12 +66,13 @@ $(ROOT)/plots/measure.txt: $(MODELS)/detection.$(MODEL) $(MODELS)/identification
 	mv $@.part $@
 
 # The demo: phantoms instead of patients, voxels of 2 mm, small networks, short training. Higher
-# learning rates that fall, smaller batches, steadier running statistics and less deformation than the
-# original's make up for minutes instead of days.
-DEMO_SCANS ?= 60
+# learning rates that fall, smaller batches, steadier running statistics, an output that starts in the
+# middle of the spine and less deformation than the original's make up for minutes instead of days.
+DEMO_SCANS ?= 100
 DEMO_TESTS ?= 8
 DEMO_DETECTION ?= --filters 8 --epochs 5 --batch-size 4 --learning-rate 0.003 --momentum 0.9 --loss combined
-DEMO_IDENTIFICATION ?= --filters 8 --epochs 8 --batch-size 8 --learning-rate 0.005 --decay 0.001 --momentum 0.9
+DEMO_IDENTIFICATION ?= --filters 8 --epochs 12 --batch-size 8 --learning-rate 0.005 --decay 0.0015 \
+	--momentum 0.99 --initial-level 13
 
 demo/training_dataset/.done: | $(VERTEBRAE)
 	$(VERTEBRAE) gen-phantom $(@D) --scans $(DEMO_SCANS) --seed 1
@@ -84,7 +85,7 @@ demo/testing_dataset/.done: | $(VERTEBRAE)
 demo: demo/training_dataset/.done demo/testing_dataset/.done
 	$(MAKE) pipeline ROOT=demo \
 		GEN_DETECTION="--spacing 2 --sample-size 32x32x48" \
-		GEN_IDENTIFICATION="--spacing 2 --sample-size 8x48x160 --deformation 1 --samples 50" \
+		GEN_IDENTIFICATION="--spacing 2 --sample-size 8x48x160 --deformation 1 --samples 30" \
 		DETECTION="$(DEMO_DETECTION)" IDENTIFICATION="$(DEMO_IDENTIFICATION)" \
 		MEASURE="--spacing 2 --sample-size 32x32x48"
 	@echo

@@ -28,6 +28,9 @@ impl Benchmark {
         }
         println!("vertebrae {} on {}", report.vertebrae, report.device);
         println!("{} threads, {} kernels, best of {}", report.threads, report.simd, self.repeat);
+        if let Some(peak) = report.peak {
+            println!("peak {:.0} GFLOP/s, {:.1} GB/s", peak.gflops, peak.gigabytes);
+        }
         for (name, figures) in &report.networks {
             println!("\n{name}: {} weights", figures.params);
             println!("  one prediction     {:.3} s", figures.forward_best);
@@ -36,12 +39,13 @@ impl Benchmark {
                 let [a, b, c] = layer.kernel;
                 let [x, y, z] = layer.size;
                 println!(
-                    "  {:>4} -> {:<4} {a}x{b}x{c:<3} on {:>12} {:>8.2} ms {:>6.0} GFLOP/s",
+                    "  {:>4} -> {:<4} {a}x{b}x{c:<3} on {:>12} {:>8.2} ms {:>6.0} GFLOP/s, floor {:.2} ms",
                     layer.inputs,
                     layer.outputs,
                     format!("{x}x{y}x{z}"),
                     layer.seconds * 1e3,
-                    layer.gflops
+                    layer.gflops,
+                    layer.floor * 1e3
                 );
             }
         }

@@ -38,11 +38,11 @@ pub enum Slices {
 }
 
 impl Slices {
-    /// A slice every 4 mm, some eight in a body, and as much around the spine as the network sees in
-    /// training.
+    /// A slice every 5 mm, some eight in a body and less than a slab apart, and as much around the
+    /// spine as the network sees in training.
     pub fn wide(spacing: f64) -> Slices {
         let voxels = |mm: f64| (mm / spacing).round() as usize;
-        Slices::Cropped { step: voxels(4.0).max(1), margin: [voxels(32.0), voxels(64.0)] }
+        Slices::Cropped { step: voxels(5.0).max(1), margin: [voxels(32.0), voxels(64.0)] }
     }
 
     /// Computed slices with the slices they speak for, and the part of a slice.

@@ -10,7 +10,7 @@ use crate::network::Predictor;
 /// What is brighter than this holds more than air, in Hounsfield units.
 pub const AIR: f64 = -500.0;
 /// Voxels of context around what is kept of a wide tile, where it does not end at the scan's edge.
-const CONTEXT: usize = 16;
+const CONTEXT: usize = 12;
 /// Parts an axis is cut into at most.
 const PARTS: usize = 64;
 /// The smallest tile that is asked of a network, however little memory there is: the original's.

@@ -388,6 +388,22 @@ impl DeepRows<'_> {
             }
             let mut source = run.source.add(run.z);
             let mut kernel = run.weights;
+            if S::MANY_REGISTERS && (2..=3).contains(&depth) && along == (0..depth) {
+                for _ in 0..run.count {
+                    for &row in run.rows {
+                        let from = source.add(*taps.get_unchecked(row * depth));
+                        let weights = kernel.add(row * depth * block);
+                        match depth {
+                            2 => Self::neighbours::<S, V, N, 2>(from, weights, &mut acc),
+                            _ => Self::neighbours::<S, V, N, 3>(from, weights, &mut acc),
+                        }
+                    }
+                    source = source.add(self.job.input.channel_stride());
+                    kernel = kernel.add(taps.len() * block);
+                }
+                Self::keep::<S, V, N>(sums, acc);
+                return N;
+            }
             for _ in 0..run.count {
                 for &row in run.rows {
                     let mut weights = kernel.add((row * depth + along.start) * block);
@@ -409,13 +425,45 @@ impl DeepRows<'_> {
                 source = source.add(self.job.input.channel_stride());
                 kernel = kernel.add(taps.len() * block);
             }
-            for (voxel, acc) in acc.into_iter().enumerate() {
-                for (vector, acc) in acc.into_iter().enumerate() {
-                    S::store(sums.add(voxel * block + vector * S::LANES), acc);
+            Self::keep::<S, V, N>(sums, acc);
+        }
+        N
+    }
+
+    /// Adds all taps of a row of the kernel: each voxel is spread over a vector once and serves
+    /// several sums, where one tap after the other would load it for each.
+    #[inline(always)]
+    unsafe fn neighbours<S: Simd, const V: usize, const N: usize, const TAPS: usize>(
+        from: *const f32,
+        weights: *const f32,
+        acc: &mut [[S::Vector; V]; N],
+    ) {
+        unsafe {
+            let mut w = [[S::splat(0.0); V]; TAPS];
+            for (tap, w) in w.iter_mut().enumerate() {
+                for (vector, w) in w.iter_mut().enumerate() {
+                    *w = S::load(weights.add((tap * V + vector) * S::LANES));
+                }
+            }
+            // The compiler sees that neighbours load the same voxels.
+            for (voxel, acc) in acc.iter_mut().enumerate() {
+                for (tap, w) in w.iter().enumerate() {
+                    let x = S::splat(*from.add(voxel + tap));
+                    for (acc, &w) in acc.iter_mut().zip(w) {
+                        *acc = S::fma(w, x, *acc);
+                    }
                 }
             }
         }
-        N
+    }
+
+    #[inline(always)]
+    unsafe fn keep<S: Simd, const V: usize, const N: usize>(sums: *mut f32, acc: [[S::Vector; V]; N]) {
+        for (voxel, acc) in acc.into_iter().enumerate() {
+            for (vector, acc) in acc.into_iter().enumerate() {
+                unsafe { S::store(sums.add((voxel * V + vector) * S::LANES), acc) };
+            }
+        }
     }
 }
 

@@ -211,6 +211,44 @@ mod tests {
     use crate::kernels::reference;
     use proptest::prelude::*;
 
+    #[test]
+    fn gradients_are_finite_differences() {
+        // A convolution is linear in its input and in its kernel, so that central differences are
+        // exact up to rounding.
+        let (images, size, channels, kernel) = (1, [2, 3, 4], [2, 3], [3, 3, 3]);
+        let volume: usize = size.iter().product();
+        let x = reference::noise(channels[1] * volume, 1);
+        let weights = reference::noise(channels[0] * channels[1] * 27, 2);
+        let gradient = reference::noise(channels[0] * volume, 3);
+        let loss = |x: &[f32], weights: &[f32]| -> f64 {
+            let output = reference::convolve(x, images, size, weights, channels, kernel);
+            output.iter().zip(&gradient).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+        };
+        let difference = |values: &[f32], at: usize, loss: &dyn Fn(&[f32]) -> f64| -> f32 {
+            let moved = |by: f32| {
+                let mut moved = values.to_vec();
+                moved[at] += by;
+                loss(&moved)
+            };
+            (moved(0.5) - moved(-0.5)) as f32
+        };
+        for isa in Isa::available() {
+            let (before, after) = Packed::frame(kernel, Direction::Forward);
+            let planes = Planes::framed(&x, images, channels[1], size, before, after);
+            let to_kernel = kernel_gradient(isa, &planes, &gradient, channels[0], kernel, [0; 3]);
+            let differences: Vec<f32> =
+                (0..weights.len()).map(|at| difference(&weights, at, &|moved| loss(&x, moved))).collect();
+            assert!(reference::close(&to_kernel, &differences), "{isa}");
+            let (before, after) = Packed::frame(kernel, Direction::Backward);
+            let planes = Planes::framed(&gradient, images, channels[0], size, before, after);
+            let packed = Packed::new(isa, &weights, channels, kernel, Direction::Backward);
+            let to_input = crate::kernels::direct::convolved(&planes, &packed, None);
+            let differences: Vec<f32> =
+                (0..x.len()).map(|at| difference(&x, at, &|moved| loss(moved, &weights))).collect();
+            assert!(reference::close(&to_input, &differences), "{isa}");
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(40))]
 

@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 use ndarray::Array5;
+use rayon::prelude::*;
 
 use super::architecture::{Architecture, DEPTH, Kind, LayerShape};
 use super::blocks::EPSILON;
@@ -115,7 +116,7 @@ impl CpuPredictor {
             let coarse = joins(index).then(|| (shapes[index - 1].outputs, architecture.pooling()));
             Layer::new(isa, shapes[index], weights, coarse)
         };
-        CpuPredictor { architecture, layers: weights.layers.iter().enumerate().map(layer).collect() }
+        CpuPredictor { architecture, layers: weights.layers.par_iter().enumerate().map(layer).collect() }
     }
 }
 

@@ -1,5 +1,7 @@
 //! How fast this machine computes the two full-size networks.
 
+mod peak;
+
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -17,6 +19,8 @@ use crate::kernels::simd::Isa;
 use crate::learning::{Adam, Batch, DetectionLoss, Learner, Objective};
 use crate::network::{Architecture, Kind, LayerShape, Weights};
 use crate::progress::Progress;
+
+pub use peak::Peak;
 
 /// What is timed: a network, the input of one prediction and the batch of one training step.
 struct Work {
@@ -76,8 +80,11 @@ pub struct LayerFigures {
     pub size: [usize; 3],
     /// Seconds, the best of all.
     pub seconds: f64,
-    /// Billions of additions and multiplications a second.
+    /// Billions of additions and multiplications a second, those with the frame's zeros included.
     pub gflops: f64,
+    /// Seconds it takes at least: its operations at the processor's peak, or its bytes at the
+    /// memory's.
+    pub floor: f64,
 }
 
 /// All figures of a machine.
@@ -91,6 +98,9 @@ pub struct Report {
     pub threads: usize,
     /// Instruction set of the processor's kernels.
     pub simd: String,
+    /// What the processor can do at best.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak: Option<Peak>,
     /// By name of the network.
     #[serde(flatten)]
     pub networks: BTreeMap<String, Figures>,
@@ -99,6 +109,7 @@ pub struct Report {
 /// Times both networks on `device`, each figure the best of `repeat`.
 pub fn run(device: Device, repeat: usize, progress: &Progress) -> Result<Report> {
     let mut networks = BTreeMap::new();
+    let peak = (device == Device::Cpu).then(|| Peak::measure(Isa::detect(), repeat));
     for kind in [Kind::Detection, Kind::Identification] {
         let work = Work::of(kind);
         progress.start(3, format!("{kind}"));
@@ -109,10 +120,7 @@ pub fn run(device: Device, repeat: usize, progress: &Progress) -> Result<Report>
         let train_step =
             device.run(Training { work: &work, weights: &weights, repeat: (repeat / 2).max(2) })??;
         progress.advance(1);
-        let layers = match device {
-            Device::Cpu => layers(&work, repeat),
-            Device::Cuda(_) => Vec::new(),
-        };
+        let layers = peak.map_or_else(Vec::new, |peak| layers(&work, repeat, peak));
         let params = work.architecture.trained_parameters();
         networks.insert(kind.to_string(), Figures { params, forward_best, train_step, layers });
     }
@@ -122,6 +130,7 @@ pub fn run(device: Device, repeat: usize, progress: &Progress) -> Result<Report>
         device: device.to_string(),
         threads: rayon::current_num_threads(),
         simd: Isa::detect().to_string(),
+        peak,
         networks,
     })
 }
@@ -178,7 +187,7 @@ impl Task for Training<'_> {
     }
 }
 
-fn layers(work: &Work, repeat: usize) -> Vec<LayerFigures> {
+fn layers(work: &Work, repeat: usize, peak: Peak) -> Vec<LayerFigures> {
     let [images, _, x, y, z] = work.forward;
     let time = |(index, layer): (usize, LayerShape)| {
         let LayerShape { inputs, outputs, kernel, .. } = layer;
@@ -197,7 +206,9 @@ fn layers(work: &Work, repeat: usize) -> Vec<LayerFigures> {
             seconds = seconds.min(begin.elapsed().as_secs_f64());
         }
         let operations = (2 * images * volume * inputs * outputs * taps) as f64;
-        LayerFigures { inputs, outputs, kernel, size, seconds, gflops: operations / seconds / 1e9 }
+        let bytes = (4 * (images * volume * (inputs + outputs) + weights.len())) as f64;
+        let floor = peak.floor(operations, bytes);
+        LayerFigures { inputs, outputs, kernel, size, seconds, gflops: operations / seconds / 1e9, floor }
     };
     work.architecture.layers().into_iter().enumerate().map(time).collect()
 }

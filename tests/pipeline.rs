@@ -59,6 +59,10 @@ fn phantoms_are_made_sampled_learned_from_and_measured() {
         serde_json::from_slice(&std::fs::read(folder.path().join("out.json")).unwrap()).unwrap();
     assert_eq!(json["scans"].as_array().unwrap().len(), 2);
     assert!(json["summary"]["all"]["annotated"].as_u64().unwrap() > 4);
+    // The fast way goes through the same report, on less memory than its tiles would like.
+    let wide =
+        go("measure scans models/d.h5 models/i.safetensors --spacing 3 --tiling wide --max-memory 300MB");
+    assert_eq!(wide.lines().filter(|line| line.starts_with("average ")).count(), 2);
     assert_eq!(
         files(&folder.path().join("plots")),
         ["boxplot.png", "phantom-5-000.png", "phantom-5-001.png"]
@@ -151,4 +155,24 @@ fn a_turned_scan_gives_the_samples_of_the_upright_one() {
     assert_eq!(run(folder.path(), arguments).code, Some(0));
     let stored = std::fs::read(folder.path().join("stored/scan-1-sample.npy")).unwrap();
     assert!(stored != read("upright", "scan-1-sample.npy"), "--no-reorient changes nothing");
+}
+
+#[test]
+fn the_machine_and_its_speed_are_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let ran = run(folder.path(), "devices");
+    assert_eq!(ran.code, Some(0));
+    assert!(ran.stdout.starts_with("cpu     usable") && ran.stdout.contains("cuda:0"), "{}", ran.stdout);
+    let ran = run(folder.path(), "benchmark --json --repeat 1 --device auto");
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    for (network, parameters, layers) in [("detection", 5_887_826, 19), ("identification", 43_636_641, 19)] {
+        let figures = &report[network];
+        assert_eq!(figures["params"], parameters);
+        assert!(figures["forward_best"].as_f64().unwrap() > 0.0);
+        assert!(figures["train_step"].as_f64() > figures["forward_best"].as_f64());
+        if report["device"] == "cpu" {
+            assert_eq!(figures["layers"].as_array().unwrap().len(), layers);
+        }
+    }
 }

@@ -62,6 +62,9 @@ pub struct Figures {
     pub forward_best: f64,
     /// One step of training, the best of all.
     pub train_step: f64,
+    /// Largest difference of the prediction from the processor's, on another device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub difference: Option<f32>,
     /// Every convolution alone; on the processor only.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<LayerFigures>,
@@ -94,6 +97,9 @@ pub struct Report {
     pub vertebrae: &'static str,
     /// Where it was computed.
     pub device: String,
+    /// Inputs of a prediction and of a training step, where not the usual 1 and 2 or 4.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<usize>,
     /// Threads of the processor.
     pub threads: usize,
     /// Instruction set of the processor's kernels.
@@ -106,12 +112,17 @@ pub struct Report {
     pub networks: BTreeMap<String, Figures>,
 }
 
-/// Times both networks on `device`, each figure the best of `repeat`.
-pub fn run(device: Device, repeat: usize, progress: &Progress) -> Result<Report> {
+/// Times both networks on `device`, each figure the best of `repeat`; `batch` is the number of inputs
+/// of a prediction and of a step.
+pub fn run(device: Device, repeat: usize, batch: Option<usize>, progress: &Progress) -> Result<Report> {
+    let device = device.resolved();
     let mut networks = BTreeMap::new();
     let peak = (device == Device::Cpu).then(|| Peak::measure(Isa::detect(), repeat));
     for kind in [Kind::Detection, Kind::Identification] {
-        let work = Work::of(kind);
+        let mut work = Work::of(kind);
+        if let Some(batch) = batch {
+            (work.forward[0], work.training[0]) = (batch, batch);
+        }
         progress.start(3, format!("{kind}"));
         let weights = Weights::initial(work.architecture, 1);
         let forward_best = forward(device, &work, &weights, repeat)?;
@@ -121,13 +132,15 @@ pub fn run(device: Device, repeat: usize, progress: &Progress) -> Result<Report>
             device.run(Training { work: &work, weights: &weights, repeat: (repeat / 2).max(2) })??;
         progress.advance(1);
         let layers = peak.map_or_else(Vec::new, |peak| layers(&work, repeat, peak));
+        let difference = (device != Device::Cpu).then(|| difference(device, &work, &weights)).transpose()?;
         let params = work.architecture.trained_parameters();
-        networks.insert(kind.to_string(), Figures { params, forward_best, train_step, layers });
+        networks.insert(kind.to_string(), Figures { params, forward_best, train_step, difference, layers });
     }
     progress.clear();
     Ok(Report {
         vertebrae: env!("CARGO_PKG_VERSION"),
         device: device.to_string(),
+        batch,
         threads: rayon::current_num_threads(),
         simd: Isa::detect().to_string(),
         peak,
@@ -156,6 +169,16 @@ fn forward(device: Device, work: &Work, weights: &Weights, repeat: usize) -> Res
     let predictor = device.predictor(weights)?;
     let input = Array5::from_shape_vec(work.forward, values(work.forward.iter().product()))?;
     best(repeat, || predictor.predict(input.clone()).map(drop))
+}
+
+/// How far a device's prediction is from the processor's.
+fn difference(device: Device, work: &Work, weights: &Weights) -> Result<f32> {
+    let mut dims = work.forward;
+    dims[0] = 1;
+    let input = Array5::from_shape_vec(dims, values(dims.iter().product()))?;
+    let predict = |device: Device| device.predictor(weights)?.predict(input.clone());
+    let (ours, theirs) = (predict(Device::Cpu)?, predict(device)?);
+    Ok(ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max))
 }
 
 struct Training<'a> {

@@ -15,13 +15,16 @@ pub struct Benchmark {
     /// Every time is the best of so many
     #[arg(long, value_name = "TIMES", default_value = "5", value_parser = at_least_one)]
     repeat: usize,
+    /// Inputs of a prediction and of a training step instead of 1 and 2 (detection) or 4
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    batch: Option<usize>,
     #[command(flatten)]
     computing: Computing,
 }
 
 impl Benchmark {
     pub fn run(self) -> Result<()> {
-        let report = benchmark::run(self.computing.device, self.repeat, &Progress::on_stderr())?;
+        let report = benchmark::run(self.computing.device, self.repeat, self.batch, &Progress::on_stderr())?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&report)?);
             return Ok(());
@@ -35,6 +38,9 @@ impl Benchmark {
             println!("\n{name}: {} weights", figures.params);
             println!("  one prediction     {:.3} s", figures.forward_best);
             println!("  one training step  {:.3} s", figures.train_step);
+            if let Some(difference) = figures.difference {
+                println!("  prediction differs from the processor's by {difference:.1e} at most");
+            }
             for layer in &figures.layers {
                 let [a, b, c] = layer.kernel;
                 let [x, y, z] = layer.size;

@@ -208,7 +208,7 @@ impl Measure {
             vertebrae: env!("CARGO_PKG_VERSION"),
             detection_model: self.detection_model.clone(),
             identification_model: self.identification_model.clone(),
-            device: self.computing.device.to_string(),
+            device: self.computing.device.resolved().to_string(),
             spacing: self.reading.spacing,
             scans,
             summary: Figures {

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, the only place that knows clap.
 
 mod benchmark;
+mod devices;
 mod gen_detection;
 mod gen_identification;
 mod gen_phantom;
@@ -40,6 +41,8 @@ enum Command {
     Measure(measure::Measure),
     /// Time both networks on this machine
     Benchmark(benchmark::Benchmark),
+    /// List what networks can be computed on here
+    Devices(devices::Devices),
 }
 
 impl Cli {
@@ -53,6 +56,7 @@ impl Cli {
             Command::TrainIdentification(command) => command.run(),
             Command::Measure(command) => command.run(),
             Command::Benchmark(command) => command.run(),
+            Command::Devices(command) => command.run(),
         }
     }
 }

@@ -130,7 +130,7 @@ fn bytes(text: &str) -> Result<u64, String> {
 /// Where networks are computed.
 #[derive(Args, Clone, Copy)]
 pub struct Computing {
-    /// Where to compute: cpu, cuda or cuda:N
+    /// Where to compute: cpu, cuda, cuda:N or auto, which takes a card if one can be used
     #[arg(long, default_value = "cpu")]
     pub device: Device,
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
 
@@ -112,7 +112,13 @@ impl Training {
             validation.len()
         );
         let task = Run { options: &options, training: &training, validation: &validation, resumed };
-        let weights = self.computing.device.run(task)??;
+        let device = self.computing.device.resolved();
+        let weights = device.run(task).with_context(|| match batch_size {
+            1 => format!("training on {device} with --batch-size 1 failed; train on the processor"),
+            _ => {
+                format!("training on {device} with --batch-size {batch_size} failed; try {}", batch_size / 2)
+            }
+        })??;
         weights.write(&self.model)?;
         println!("saved {}", self.model.display());
         Ok(())

@@ -37,6 +37,13 @@ pub enum Slices {
     },
 }
 
+struct Planned {
+    /// Computed slices with the slices they speak for.
+    slices: Vec<(usize, Range<usize>)>,
+    /// What is seen of a slice along y and z.
+    part: [Range<usize>; 2],
+}
+
 impl Slices {
     /// A slice every 5 mm, some eight in a body and less than a slab apart, and as much around the
     /// spine as the network sees in training.
@@ -45,13 +52,12 @@ impl Slices {
         Slices::Cropped { step: voxels(5.0).max(1), margin: [voxels(32.0), voxels(64.0)] }
     }
 
-    /// Computed slices with the slices they speak for, and the part of a slice.
-    fn plan(&self, mask: &Array3<u8>, slab: usize) -> (Vec<(usize, Range<usize>)>, [Range<usize>; 2]) {
+    fn plan(&self, mask: &Array3<u8>, slab: usize) -> Planned {
         let (nx, ny, nz) = mask.dim();
         match *self {
             Slices::Whole => {
                 let slices = slices(mask, slab).map(|x| (x, x..x + 1)).collect();
-                (slices, [0..ny, 0..nz])
+                Planned { slices, part: [0..ny, 0..nz] }
             }
             Slices::Cropped { step, margin } => {
                 let span = |axis: usize, margin: usize| {
@@ -73,7 +79,7 @@ impl Slices {
                 let groups = seen.clone().step_by(step).map(|x| x..(x + step).min(seen.end));
                 let groups = if nx < slab { Vec::new() } else { groups.filter(holds).collect() };
                 let slices = groups.into_iter().map(|group| (middle(&group), group)).collect();
-                (slices, [span(1, margin[0]), span(2, margin[1])])
+                Planned { slices, part: [span(1, margin[0]), span(2, margin[1])] }
             }
         }
     }
@@ -91,7 +97,7 @@ pub fn identify(
 ) -> Result<Array3<u8>> {
     let slab = network.architecture().inputs();
     let granularity = network.architecture().granularity();
-    let (slices, [y, z]) = slices.plan(mask, slab);
+    let Planned { slices, part: [y, z] } = slices.plan(mask, slab);
     let up = |size: usize, factor: usize| size.div_ceil(factor) * factor;
     let (height, width) = (up(y.len(), granularity[1]), up(z.len(), granularity[2]));
     let mut levels = Array3::zeros(volume.dim());

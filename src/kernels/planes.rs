@@ -91,7 +91,10 @@ impl Planes {
                     row.fill(ZERO);
                 } else {
                     row[..before[2]].fill(ZERO);
-                    row[before[2]..before[2] + c].write_copy_of_slice(&source[(y - before[1]) * c..][..c]);
+                    let source = &source[(y - before[1]) * c..][..c];
+                    for (to, &value) in row[before[2]..before[2] + c].iter_mut().zip(source) {
+                        to.write(value);
+                    }
                     row[before[2] + c..].fill(ZERO);
                 }
             }

@@ -111,7 +111,7 @@ impl CpuPredictor {
     pub fn on(isa: Isa, weights: &Weights) -> Self {
         let architecture = weights.architecture;
         let shapes = architecture.layers();
-        let joins = |index: usize| index >= UP && index % 2 == 0 && index + 1 < shapes.len();
+        let joins = |index: usize| index >= UP && index.is_multiple_of(2) && index + 1 < shapes.len();
         let layer = |(index, weights): (usize, &LayerWeights)| {
             let coarse = joins(index).then(|| (shapes[index - 1].outputs, architecture.pooling()));
             Layer::new(isa, shapes[index], weights, coarse)

@@ -1,0 +1,19 @@
+//! `devices`: the processor and the cards that networks can be computed on.
+
+use anyhow::Result;
+use clap::Args;
+
+use vertebrae::device::devices;
+
+#[derive(Args)]
+pub struct Devices {}
+
+impl Devices {
+    pub fn run(self) -> Result<()> {
+        for found in devices() {
+            let state = if found.usable { "usable" } else { "not usable" };
+            println!("{:<7} {state:<10}  {}", found.device.to_string(), found.description);
+        }
+        Ok(())
+    }
+}

@@ -70,7 +70,8 @@ $(ROOT)/plots/measure.txt: $(MODELS)/detection.$(MODEL) $(MODELS)/identification
 # middle of the spine and less deformation than the original's make up for minutes instead of days.
 DEMO_SCANS ?= 100
 DEMO_TESTS ?= 8
-DEMO_DETECTION ?= --filters 8 --epochs 5 --batch-size 4 --learning-rate 0.003 --momentum 0.9 --loss combined
+DEMO_DETECTION ?= --filters 8 --epochs 5 --batch-size 4 --learning-rate 0.003 --decay 0.004 --momentum 0.99 \
+	--loss combined
 DEMO_IDENTIFICATION ?= --filters 8 --epochs 12 --batch-size 8 --learning-rate 0.005 --decay 0.0015 \
 	--momentum 0.99 --initial-level 13
 

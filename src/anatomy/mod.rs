@@ -81,6 +81,16 @@ impl Level {
         if self.0 < L6 { self.0 + 1 } else { self.0 }
     }
 
+    /// Its place among all levels, L6 included: C1 is 0, S2 is 26.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
+    /// The level at a place, the inverse of [`Level::index`].
+    pub fn at(index: usize) -> Option<Level> {
+        u8::try_from(index).ok().filter(|_| index < LEVELS.len()).map(Level)
+    }
+
     /// The usual name, such as `T12`.
     pub fn name(self) -> &'static str {
         LEVELS[self.0 as usize].0
@@ -162,6 +172,15 @@ mod tests {
         }
         assert_eq!(Level::from_value(0), None);
         assert_eq!(Level::from_value(27), None);
+    }
+
+    #[test]
+    fn every_level_has_a_place_of_its_own() {
+        for (index, (name, _)) in LEVELS.iter().enumerate() {
+            let level: Level = name.parse().unwrap();
+            assert_eq!((level.index(), Level::at(index)), (index, Some(level)));
+        }
+        assert_eq!(Level::at(27), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, the only place that knows clap.
 
 mod benchmark;
+mod decode;
 mod devices;
 mod gen_detection;
 mod gen_identification;
@@ -39,6 +40,8 @@ enum Command {
     TrainIdentification(train_identification::TrainIdentification),
     /// Find and name the vertebrae of annotated scans and say how well
     Measure(measure::Measure),
+    /// Name candidate bodies as the most likely sequence of a spine
+    Decode(decode::Decode),
     /// Time both networks on this machine
     Benchmark(benchmark::Benchmark),
     /// List what networks can be computed on here
@@ -55,6 +58,7 @@ impl Cli {
             Command::TrainDetection(command) => command.run(),
             Command::TrainIdentification(command) => command.run(),
             Command::Measure(command) => command.run(),
+            Command::Decode(command) => command.run(),
             Command::Benchmark(command) => command.run(),
             Command::Devices(command) => command.run(),
         }

@@ -1,5 +1,6 @@
-//! From labelled voxels to vertebrae.
+//! From labelled voxels or candidate bodies to vertebrae.
 
 mod median;
+pub mod sequence;
 
 pub use median::{Thresholds, Vertebra, by_median, hundredth};

@@ -252,15 +252,18 @@ impl Backward<'_> {
         let ([fa, fb, fc], [_, fine_b, fine_c]) = (self.joined.factor, self.size);
         let [p, q, r] = phase.place;
         let fine_volume: usize = self.size.iter().product();
-        let rows = self.images * self.joined.outputs * a * b;
-        (0..rows)
-            .into_par_iter()
-            .flat_map_iter(|row| {
-                let (channel, x, y) = (row / (a * b), row / b % a, row % b);
-                let start = channel * fine_volume + ((x * fa + p) * fine_b + y * fb + q) * fine_c + r;
-                (0..c).map(move |z| self.gradient[start + z * fc])
-            })
-            .collect()
+        let mut values = vec![0.0; self.images * self.joined.outputs * a * b * c];
+        values.par_chunks_mut(a * b * c).enumerate().for_each(|(channel, values)| {
+            let fine = &self.gradient[channel * fine_volume..][..fine_volume];
+            for (row, values) in values.chunks_exact_mut(c).enumerate() {
+                let (x, y) = (row / b, row % b);
+                let start = ((x * fa + p) * fine_b + y * fb + q) * fine_c + r;
+                for (value, &fine) in values.iter_mut().zip(fine[start..].iter().step_by(fc)) {
+                    *value = fine;
+                }
+            }
+        });
+        values
     }
 }
 

@@ -48,9 +48,10 @@ impl Packed {
         direction: Direction,
     ) -> Packed {
         let taps: usize = kernel.iter().product();
-        let at = |output: usize, input: usize, tap: usize| match direction {
-            Direction::Forward => weights[(output * inputs + input) * taps + tap],
-            Direction::Backward => weights[(input * inputs + output) * taps + taps - 1 - tap],
+        // The taps of one channel pair in the given weights.
+        let taps_of = |output: usize, input: usize| match direction {
+            Direction::Forward => &weights[(output * inputs + input) * taps..][..taps],
+            Direction::Backward => &weights[(input * inputs + output) * taps..][..taps],
         };
         let (to, from) = match direction {
             Direction::Forward => (outputs, inputs),
@@ -67,9 +68,16 @@ impl Packed {
             rest = behind;
         }
         parts.into_par_iter().for_each(|(first, width, part)| {
-            for (index, weights) in part.chunks_exact_mut(width).enumerate() {
-                for (offset, weight) in weights.iter_mut().enumerate() {
-                    *weight = at(first + offset, index / taps, index % taps);
+            for (input, part) in part.chunks_exact_mut(taps * width).enumerate() {
+                for offset in 0..width {
+                    let source = taps_of(first + offset, input);
+                    let target = part[offset..].iter_mut().step_by(width);
+                    match direction {
+                        Direction::Forward => target.zip(source).for_each(|(to, &weight)| *to = weight),
+                        Direction::Backward => {
+                            target.zip(source.iter().rev()).for_each(|(to, &weight)| *to = weight);
+                        }
+                    }
                 }
             }
         });

@@ -30,7 +30,7 @@ impl View {
         let count = (around(random, 11.5, 4.0).round() as usize).clamp(4, spine.vertebrae.len());
         // Drawn beyond either end and brought back, so that skull and pelvis are seen as often as
         // in practice.
-        let slack = count as i64 / 2;
+        let slack = count as i64 / 3;
         let last_start = (spine.vertebrae.len() - count) as i64;
         let first = random.integer(-slack, last_start + slack + 1).clamp(0, last_start) as usize;
         let seen: &[Vertebra] = &spine.vertebrae[first..first + count];

@@ -1,0 +1,125 @@
+//! Candidates for vertebral bodies with what is known of each.
+
+/// A body that may be a vertebra.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Body {
+    /// Its centre in mm, LPS.
+    pub mm: [f64; 3],
+    /// How likely it looks cervical, thoracic, lumbar; each from 0 to 1 on its own.
+    pub segments: [f64; 3],
+    /// Its pedicles, if both were found.
+    pub pedicles: Option<Pedicles>,
+    /// Whether the body itself was seen, or only its pedicles.
+    pub seen: bool,
+}
+
+/// Where a pair of pedicles stands relative to its body, in mm.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pedicles {
+    /// From the left one to the right one.
+    pub width: f64,
+    /// Behind the body's centre.
+    pub behind: f64,
+    /// Above the body's centre.
+    pub above: f64,
+}
+
+/// Pedicles lie so far behind and above the centres of their bodies, about.
+const BEHIND: f64 = 20.0;
+const ABOVE: f64 = 4.0;
+/// Pedicles further off belong to another body, in mm.
+const FAR: f64 = 14.0;
+/// A pair's members differ in height by less, in mm, and stand so far apart.
+const UNEVEN: f64 = 9.0;
+const WIDTHS: std::ops::Range<f64> = 14.0..70.0;
+/// A body closer than this in height owns the pair, in mm.
+const OWNED: f64 = 11.0;
+
+fn minus(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
+    std::array::from_fn(|axis| a[axis] - b[axis])
+}
+
+/// Distance in mm.
+pub(super) fn distance(a: [f64; 3], b: [f64; 3]) -> f64 {
+    minus(a, b).iter().map(|part| part * part).sum::<f64>().sqrt()
+}
+
+/// The candidates from the head down: detections `[x, y, z, cervical, thoracic, lumbar]` with their
+/// pedicles, and bodies whose pedicles alone were found.
+pub fn bodies(detections: &[[f64; 6]], left: &[[f64; 3]], right: &[[f64; 3]]) -> Vec<Body> {
+    let mut bodies: Vec<Body> = detections
+        .iter()
+        .map(|&[x, y, z, c, t, l]| {
+            let mm = [x, y, z];
+            Body { mm, segments: [c, t, l], pedicles: own_pedicles(mm, left, right), seen: true }
+        })
+        .collect();
+    bodies.sort_by(|a, b| b.mm[2].total_cmp(&a.mm[2]));
+    let inferred: Vec<Body> = right.iter().filter_map(|&right| orphan(&bodies, left, right)).collect();
+    bodies.extend(inferred);
+    bodies.sort_by(|a, b| b.mm[2].total_cmp(&a.mm[2]));
+    bodies
+}
+
+fn own_pedicles(body: [f64; 3], left: &[[f64; 3]], right: &[[f64; 3]]) -> Option<Pedicles> {
+    let nearest = |side: &[[f64; 3]]| {
+        let off = |point: &[f64; 3]| {
+            let [_, y, z] = minus(*point, body);
+            (z - ABOVE).hypot((y - BEHIND) / 2.0)
+        };
+        let nearest = side.iter().min_by(|a, b| off(a).total_cmp(&off(b)))?;
+        (off(nearest) < FAR).then(|| minus(*nearest, body))
+    };
+    let (left, right) = (nearest(left)?, nearest(right)?);
+    Some(Pedicles {
+        width: distance(left, right),
+        behind: (left[1] + right[1]) / 2.0,
+        above: (left[2] + right[2]) / 2.0,
+    })
+}
+
+/// The body that a right pedicle and its left neighbour belong to, if no detection does.
+fn orphan(bodies: &[Body], left: &[[f64; 3]], right: [f64; 3]) -> Option<Body> {
+    let off = |point: &[f64; 3]| {
+        let [_, y, z] = minus(*point, right);
+        z.abs() + 0.3 * y.abs()
+    };
+    let left = *left.iter().min_by(|a, b| off(a).total_cmp(&off(b)))?;
+    let width = distance(left, right);
+    if off(&left) > UNEVEN || !WIDTHS.contains(&width) {
+        return None;
+    }
+    let middle: [f64; 3] = std::array::from_fn(|axis| (left[axis] + right[axis]) / 2.0);
+    let height = |body: &Body| (body.mm[2] - middle[2]).abs();
+    if bodies.iter().any(|body| (body.mm[2] - (middle[2] - ABOVE)).abs() < OWNED) {
+        return None;
+    }
+    // The closest body's pedicles tell where this person's stand.
+    let closest = bodies.iter().min_by(|a, b| height(a).total_cmp(&height(b)));
+    let (behind, above) = closest
+        .and_then(|body| body.pedicles)
+        .map_or((BEHIND + 2.0, ABOVE - 1.0), |pedicles| (pedicles.behind, pedicles.above));
+    Some(Body {
+        mm: [middle[0], middle[1] - behind, middle[2] - above],
+        segments: [0.3; 3],
+        pedicles: Some(Pedicles { width, behind, above }),
+        seen: false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_stand_in_order_with_their_pedicles_and_orphans_get_a_body() {
+        let detections = [[0.0, 0.0, 70.0, 0.0, 0.0, 1.0], [0.0, 0.0, 105.0, 0.0, 1.0, 0.0]];
+        let side = |x: f64| [[x, 20.0, 109.0], [x, 20.0, 74.0], [x, 20.0, 38.0]];
+        let found = bodies(&detections, &side(15.0), &side(-15.0));
+        assert_eq!(found.len(), 3);
+        assert_eq!(found[0].mm[2], 105.0);
+        assert_eq!(found[1].pedicles, Some(Pedicles { width: 30.0, behind: 20.0, above: 4.0 }));
+        assert!(!found[2].seen && found[2].mm == [0.0, 0.0, 34.0], "{:?}", found[2]);
+        assert!(bodies(&[], &[], &[]).is_empty());
+    }
+}

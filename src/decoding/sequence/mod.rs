@@ -1,0 +1,65 @@
+//! From candidate bodies to a labelled sequence that a spine can have.
+
+pub mod body;
+pub mod chain;
+pub mod evidence;
+
+use anyhow::Result;
+
+use crate::anatomy::Level;
+use body::Body;
+use evidence::Evidence;
+
+/// What a reader should know about a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Flag {
+    /// All labels may be off by one: a neighbouring level is almost as likely.
+    ShiftAmbiguous,
+    /// The spine seems to have six lumbar or eleven thoracic vertebrae.
+    PossibleTransitional,
+    /// The body was not seen, only its pedicles.
+    Inferred,
+}
+
+/// A body with its level.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Named {
+    /// Its level.
+    pub level: Level,
+    /// Its centre in mm, LPS.
+    pub mm: [f64; 3],
+    /// How likely the level is right, from 0 to 1.
+    pub confidence: f64,
+    /// Other levels it may have, the likeliest first.
+    pub alternatives: Vec<(Level, f64)>,
+    /// What to look at.
+    pub flags: Vec<Flag>,
+}
+
+/// A label whose runner-up is likelier than this may be off by one.
+const AMBIGUOUS: f64 = 0.25;
+
+/// Names the bodies, which stand from the head down, as the most likely sequence; bodies that fit
+/// none are left out.
+pub fn decode(bodies: &[Body], evidence: &Evidence) -> Result<Vec<Named>> {
+    let judged = evidence.judge(bodies)?;
+    let name = |link: chain::Link| {
+        let body = &bodies[link.body];
+        let ambiguous = link.alternatives.first().is_some_and(|(_, share)| *share > AMBIGUOUS);
+        let mut flags = Vec::new();
+        flags.extend(ambiguous.then_some(Flag::ShiftAmbiguous));
+        flags.extend(link.transitional.then_some(Flag::PossibleTransitional));
+        flags.extend((!body.seen).then_some(Flag::Inferred));
+        let alternatives =
+            link.alternatives.into_iter().filter_map(|(level, share)| Some((Level::at(level)?, share)));
+        Some(Named {
+            level: Level::at(link.level)?,
+            mm: body.mm,
+            confidence: link.confidence,
+            alternatives: alternatives.collect(),
+            flags,
+        })
+    };
+    Ok(chain::link(bodies, &judged).into_iter().filter_map(name).collect())
+}

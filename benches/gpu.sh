@@ -37,7 +37,7 @@ watched() {
     local watcher=$!
     "$@"
     local code=$?
-    kill $watcher
+    kill $watcher 2> /dev/null
     awk '$1 > most { most = $1 } END { print "largest memory on the card, MiB:", most }' "$out/memory.log"
     return $code
 }

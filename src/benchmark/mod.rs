@@ -12,9 +12,10 @@ use serde::Serialize;
 
 use crate::device::{Device, Task};
 use crate::kernels::KernelBackend;
+use crate::kernels::destination::Destination;
 use crate::kernels::direct::{Finish, convolve};
 use crate::kernels::packed::{Direction, Packed};
-use crate::kernels::planes::{Destination, Planes};
+use crate::kernels::planes::Planes;
 use crate::kernels::simd::Isa;
 use crate::learning::{Adam, Batch, DetectionLoss, Learner, Objective};
 use crate::network::{Architecture, Kind, LayerShape, Weights};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
 
@@ -113,11 +113,12 @@ impl Training {
         );
         let task = Run { options: &options, training: &training, validation: &validation, resumed };
         let device = self.computing.device.resolved();
-        let weights = device.run(task).with_context(|| match batch_size {
-            1 => format!("training on {device} with --batch-size 1 failed; train on the processor"),
-            _ => {
-                format!("training on {device} with --batch-size {batch_size} failed; try {}", batch_size / 2)
-            }
+        let weights = device.run(task).map_err(|error| match batch_size {
+            2.. if error.to_string().contains("memory is full") => error.context(format!(
+                "--batch-size {batch_size} is too much for {device}; try {}",
+                batch_size / 2
+            )),
+            _ => error,
         })??;
         weights.write(&self.model)?;
         println!("saved {}", self.model.display());

@@ -1,8 +1,9 @@
-//! What the networks are computed with: four operations as one trait over the backends, burn's own
+//! What the networks are computed with: their operations as one trait over the backends, burn's own
 //! versions for every device, and ours for the CPU.
 
 mod autodiff;
 mod backend;
+pub mod destination;
 pub mod direct;
 mod flex;
 mod generic;

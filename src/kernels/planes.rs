@@ -1,10 +1,11 @@
 //! Volumes with a frame of zeros around them, so that a convolution needs no edge cases.
 
-use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::sync::Mutex;
 
 use rayon::prelude::*;
+
+use super::destination::Destination;
 
 /// Floats behind the last voxel that a register may read: the widest block of any kernel.
 pub const SLACK: usize = 256;
@@ -74,33 +75,20 @@ impl Planes {
         before: [usize; 3],
         after: [usize; 3],
     ) -> Planes {
-        let framed: [usize; 3] = std::array::from_fn(|axis| before[axis] + size[axis] + after[axis]);
-        let volume: usize = framed.iter().product();
-        let mut data = take(images * channels * volume + SLACK);
+        // SAFETY: every row of every channel is written here.
+        let mut planes = unsafe { Planes::vacant(images, channels, size, before, after) };
+        let to = planes.inside();
+        to.check(images, channels, size);
         let [_, b, c] = size;
-        let plane = framed[1] * framed[2];
-        data[..images * channels * volume].par_chunks_mut(plane).enumerate().for_each(|(index, plane)| {
-            let (channel, x) = (index / framed[0], index % framed[0]);
-            if x < before[0] || x >= before[0] + size[0] {
-                plane.fill(ZERO);
-                return;
-            }
-            let source = &values[(channel * size[0] + x - before[0]) * b * c..][..b * c];
-            for (y, row) in plane.chunks_exact_mut(framed[2]).enumerate() {
-                if y < before[1] || y >= before[1] + b {
-                    row.fill(ZERO);
-                } else {
-                    row[..before[2]].fill(ZERO);
-                    let source = &source[(y - before[1]) * c..][..c];
-                    for (to, &value) in row[before[2]..before[2] + c].iter_mut().zip(source) {
-                        to.write(value);
-                    }
-                    row[before[2] + c..].fill(ZERO);
-                }
+        values.par_chunks(b * c).take(images * channels * size[0]).enumerate().for_each(|(index, plane)| {
+            let (channel, x) = (index / size[0], index % size[0]);
+            for (y, row) in plane.chunks_exact(c).enumerate() {
+                let place = [channel / channels, channel % channels, x, y];
+                // SAFETY: this row belongs to this task alone.
+                unsafe { to.put(place, row.iter().copied(), false, false) };
             }
         });
-        data[images * channels * volume..].fill(ZERO);
-        Planes { images, channels, size, before, framed, data }
+        planes
     }
 
     /// Volumes whose frame is zero and whose inside is yet to be written.
@@ -141,13 +129,12 @@ impl Planes {
     pub fn inside(&mut self) -> Destination<'_> {
         let [a, b, c] = self.framed;
         let [x, y, z] = self.before;
-        Destination {
-            data: self.data.as_mut_ptr().cast(),
-            length: self.data.len(),
-            origin: (x * b + y) * c + z,
-            strides: [self.channels * a * b * c, a * b * c, b * c, c, 1],
-            owner: PhantomData,
-        }
+        Destination::at(
+            self.data.as_mut_ptr().cast(),
+            self.data.len(),
+            (x * b + y) * c + z,
+            [self.channels * a * b * c, a * b * c, b * c, c, 1],
+        )
     }
 
     /// A row of the inside.
@@ -183,87 +170,6 @@ impl Planes {
             }
         }
         taps
-    }
-}
-
-/// Where values `[image, channel, x, y, z]` go, at any strides.
-#[derive(Clone, Copy)]
-pub struct Destination<'a> {
-    data: *mut f32,
-    length: usize,
-    origin: usize,
-    strides: [usize; 5],
-    owner: PhantomData<&'a mut f32>,
-}
-
-// SAFETY: it borrows its floats for itself alone; the tasks it is copied to write disjoint rows.
-unsafe impl Send for Destination<'_> {}
-unsafe impl Sync for Destination<'_> {}
-
-impl<'a> Destination<'a> {
-    /// All of `values`.
-    pub fn dense(values: &'a mut [f32], channels: usize, size: [usize; 3]) -> Self {
-        Self::at(values.as_mut_ptr(), values.len(), channels, size)
-    }
-
-    /// All of some memory that holds no values yet; nothing may be added to it.
-    pub fn vacant(values: &'a mut [MaybeUninit<f32>], channels: usize, size: [usize; 3]) -> Self {
-        Self::at(values.as_mut_ptr().cast(), values.len(), channels, size)
-    }
-
-    fn at(data: *mut f32, length: usize, channels: usize, [a, b, c]: [usize; 3]) -> Self {
-        let volume = a * b * c;
-        let strides = [channels * volume, volume, b * c, c, 1];
-        Destination { data, length, origin: 0, strides, owner: PhantomData }
-    }
-
-    /// Every `factor`-th voxel only, beginning with `phase`.
-    pub fn every(mut self, factor: [usize; 3], phase: [usize; 3]) -> Self {
-        for axis in 0..3 {
-            self.origin += phase[axis] * self.strides[axis + 2];
-            self.strides[axis + 2] *= factor[axis];
-        }
-        self
-    }
-
-    /// Panics unless a volume of this extent fits.
-    pub(super) fn check(&self, images: usize, channels: usize, size: [usize; 3]) {
-        let extent = [images, channels, size[0], size[1], size[2]];
-        let last: usize = (0..5).map(|axis| (extent[axis] - 1) * self.strides[axis]).sum();
-        assert!(self.origin + last < self.length, "a result larger than its destination");
-    }
-
-    /// Writes a row, or adds it to what is there, and rectifies it.
-    ///
-    /// # Safety
-    /// The row lies inside a checked extent, nobody else has it, and it holds values if `added`.
-    #[inline(always)]
-    pub(super) unsafe fn put(
-        &self,
-        [image, channel, x, y]: [usize; 4],
-        values: impl Iterator<Item = f32>,
-        added: bool,
-        rectified: bool,
-    ) {
-        let [i, c, p, q, step] = self.strides;
-        let start = self.origin + image * i + channel * c + x * p + y * q;
-        let floor = if rectified { 0.0 } else { f32::NEG_INFINITY };
-        unsafe {
-            let to = self.data.add(start);
-            // Two loops each, so that the common ones become vector code.
-            match (added, step) {
-                (false, 1) => {
-                    values.enumerate().for_each(|(z, value)| *to.add(z) = value.max(floor));
-                }
-                (true, 1) => values.enumerate().for_each(|(z, value)| {
-                    *to.add(z) = (*to.add(z) + value).max(floor);
-                }),
-                (false, _) => values.enumerate().for_each(|(z, value)| *to.add(z * step) = value.max(floor)),
-                (true, _) => values.enumerate().for_each(|(z, value)| {
-                    *to.add(z * step) = (*to.add(z * step) + value).max(floor);
-                }),
-            }
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod adam;
 mod batches;
 mod checkpoint;
+mod learner;
 mod losses;
 mod metrics;
 mod objective;
@@ -12,8 +13,9 @@ mod trainer;
 pub use adam::Adam;
 pub use batches::{Batch, Samples};
 pub use checkpoint::Checkpoint;
+pub use learner::Learner;
 pub use losses::{DetectionLoss, combined, dice, masked_distance, weighted_cross_entropy};
 pub use metrics::{Scores, detection_scores, identification_scores};
 pub use objective::Objective;
 pub use tensorboard::ScalarLog;
-pub use trainer::{Epoch, Learner, Options, train};
+pub use trainer::{Epoch, Options, train};

@@ -3,19 +3,19 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use burn::module::AutodiffModule;
-use burn::tensor::backend::{AutodiffBackend, Backend};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::backend::AutodiffBackend;
 
 use super::adam::Adam;
 use super::batches::{Batch, Samples};
 use super::checkpoint::{Checkpoint, State};
+use super::learner::{Learner, scalar, tensors};
 use super::metrics::Scores;
 use super::objective::Objective;
 use super::tensorboard::ScalarLog;
 use crate::kernels::KernelBackend;
-use crate::network::{Architecture, Unet, Weights};
+use crate::network::{Architecture, Weights};
 use crate::progress::Progress;
 
 /// How a network is trained.
@@ -97,51 +97,6 @@ impl Options {
             self.epochs
         );
         Ok(())
-    }
-}
-
-/// A network in training with its optimiser.
-pub struct Learner<B: AutodiffBackend<InnerBackend: KernelBackend> + KernelBackend> {
-    /// Never absent between steps: the optimiser takes the module and gives it back moved, and a
-    /// second owner meanwhile would make it copy every weight.
-    model: Option<Unet<B>>,
-    adam: Adam<B::InnerBackend>,
-    objective: Objective,
-    device: B::Device,
-}
-
-impl<B> Learner<B>
-where
-    B: AutodiffBackend<InnerBackend: KernelBackend> + KernelBackend,
-{
-    /// The network with the given weights; `momentum` is that of its running statistics.
-    pub fn new(
-        weights: &Weights,
-        adam: Adam<B::InnerBackend>,
-        objective: Objective,
-        momentum: f64,
-        device: &B::Device,
-    ) -> Self {
-        let model = Unet::new(weights, device).with_momentum(momentum);
-        Learner { model: Some(model), adam, objective, device: device.clone() }
-    }
-
-    fn model(&self) -> Result<&Unet<B>> {
-        self.model.as_ref().context("a step of this training has failed before")
-    }
-
-    /// Moves the weights by one batch; gives its loss and scores from before the move.
-    pub fn step(&mut self, batch: &Batch) -> Result<(f64, Scores)> {
-        let (input, labels) = tensors::<B>(batch, &self.device);
-        let output = self.model()?.forward(input);
-        let loss = self.objective.loss(output.clone(), labels.clone());
-        let value = scalar(loss.clone())?;
-        let scores = self.objective.scores(output.inner(), labels.inner());
-        let gradients = loss.backward();
-        if let Some(model) = self.model.take() {
-            self.model = Some(self.adam.update::<B, _>(model, &gradients));
-        }
-        Ok((value, scores))
     }
 }
 
@@ -273,19 +228,6 @@ fn check_granularity(batch: &Batch, architecture: &Architecture, samples: &Sampl
         architecture.granularity()
     );
     Ok(())
-}
-
-fn tensors<B: Backend>(batch: &Batch, device: &B::Device) -> (Tensor<B, 5>, Tensor<B, 5>) {
-    let tensor = |values: &[f32], shape: [usize; 5]| {
-        Tensor::from_data(TensorData::new(values.to_vec(), shape), device)
-    };
-    (tensor(&batch.input, batch.shape), tensor(&batch.labels, batch.label_shape()))
-}
-
-fn scalar<B: Backend>(tensor: Tensor<B, 1>) -> Result<f64> {
-    let values = tensor.into_data().convert::<f32>().into_vec::<f32>();
-    let value = values.ok().and_then(|values| values.first().copied());
-    value.map(f64::from).context("the loss could not be read back from the device")
 }
 
 /// A running mean of the loss and the scores.

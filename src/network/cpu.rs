@@ -9,11 +9,12 @@ use super::architecture::{Architecture, DEPTH, Kind, LayerShape};
 use super::blocks::EPSILON;
 use super::predictor::Predictor;
 use super::weights::{LayerWeights, Weights};
+use crate::kernels::destination::Destination;
 use crate::kernels::direct::{Finish, convolve};
 use crate::kernels::joined::{Joined, PackedJoined, convolve_joined};
 use crate::kernels::normalisation;
 use crate::kernels::packed::{Direction, Packed};
-use crate::kernels::planes::{self, Destination, Planes};
+use crate::kernels::planes::{self, Planes};
 use crate::kernels::pooling::pool;
 use crate::kernels::simd::Isa;
 

@@ -1,0 +1,265 @@
+//! The deep form: vectors hold output channels.
+
+use rayon::prelude::*;
+
+use super::{Job, TASKS_PER_THREAD};
+use crate::kernels::packed::Packed;
+use crate::kernels::planes::Planes;
+use crate::kernels::simd::{Simd, Work};
+
+/// Floats of weights a deep task streams per pass: fits the second-level cache beside the sums.
+const DEEP_WEIGHTS: usize = 32 * 1024;
+/// Floats of sums a deep task keeps.
+const DEEP_SUMS: usize = 64 * 1024;
+
+impl Job<'_> {
+    pub(super) fn deep(self) {
+        let [a, b, c] = self.input.size;
+        let tiles = self.packed.form.tiles(self.packed.isa, self.packed.outputs);
+        let rows = self.input.images * a * b;
+        let tasks_wanted = TASKS_PER_THREAD * rayon::current_num_threads();
+        let fair = rows.div_ceil(tasks_wanted.div_ceil(tiles.len()));
+        let per_task = (DEEP_SUMS / (c * tiles[0].1)).min(fair).clamp(1, rows);
+        let groups = rows.div_ceil(per_task);
+        let inside = Inside::of(self.input, self.packed);
+        (0..tiles.len() * groups).into_par_iter().for_each(|task| {
+            let (first, width) = tiles[task / groups];
+            let start = task % groups * per_task;
+            let rows = start..(start + per_task).min(rows);
+            self.packed.isa.run(DeepRows { job: self, inside: &inside, first, width, rows });
+        });
+    }
+}
+
+/// Which taps of a kernel meet voxels and not only the frame's zeros, for every row and for runs of
+/// voxels along a row: large kernels on small planes mostly look at the frame.
+struct Inside {
+    /// For every row of a volume: the taps' places in the kernel, apart from z.
+    rows: Vec<Vec<usize>>,
+    before: usize,
+    size: usize,
+    shift: usize,
+    taps: usize,
+}
+
+impl Inside {
+    fn of(input: &Planes, packed: &Packed) -> Inside {
+        let [a, b, size] = input.size;
+        let [u, v, taps] = packed.kernel;
+        let meets = |at: usize, tap: usize, axis: usize| {
+            (input.before[axis]..input.before[axis] + input.size[axis])
+                .contains(&(at + tap + packed.shift[axis]))
+        };
+        let of_row = |row: usize| {
+            let meets = |&tap: &usize| meets(row / b, tap / v, 0) && meets(row % b, tap % v, 1);
+            (0..u * v).filter(meets).collect()
+        };
+        let rows = (0..a * b).map(of_row).collect();
+        Inside { rows, before: input.before[2], size, shift: packed.shift[2], taps }
+    }
+
+    /// The taps along z that voxels `first` to `first + count` of a row have use for.
+    fn along(&self, first: usize, count: usize) -> std::ops::Range<usize> {
+        let start = self.before.saturating_sub(first + count - 1 + self.shift);
+        let end = (self.before + self.size).saturating_sub(first + self.shift);
+        start..end.min(self.taps)
+    }
+}
+
+/// Some rows of some images for one block of output channels.
+struct DeepRows<'a> {
+    job: Job<'a>,
+    inside: &'a Inside,
+    /// First output channel.
+    first: usize,
+    /// Output channels.
+    width: usize,
+    rows: std::ops::Range<usize>,
+}
+
+/// A run of voxels that share their taps.
+#[derive(Clone, Copy)]
+struct Run<'a> {
+    source: *const f32,
+    weights: *const f32,
+    sums: *mut f32,
+    /// Inputs to add.
+    count: usize,
+    /// Taps in the planes across z.
+    rows: &'a [usize],
+    /// First voxel.
+    z: usize,
+}
+
+impl Work for DeepRows<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Job { input, packed, finish, .. } = self.job;
+        let [a, b, c] = input.size;
+        let (block, taps) = (self.width, self.job.taps.len());
+        let mut sums = vec![0.0f32; self.rows.len() * c * block];
+        for voxel in sums.chunks_exact_mut(block) {
+            for (offset, sum) in voxel.iter_mut().enumerate() {
+                *sum = self.job.bias(self.first + offset);
+            }
+        }
+        let per_input = taps * block;
+        let inputs = packed.inputs;
+        let weights = &packed.weights[self.first * inputs * taps..][..inputs * per_input];
+        let group = (DEEP_WEIGHTS / per_input).clamp(1, inputs);
+        for from in (0..inputs).step_by(group) {
+            for (index, row) in self.rows.clone().enumerate() {
+                let (image, x, y) = (row / (a * b), row / b % a, row % b);
+                let start = (image * input.channels + from) * input.channel_stride()
+                    + (x * input.framed[1] + y) * input.framed[2];
+                // SAFETY: the row and its taps lie inside the framed volume, its sums in `sums`.
+                unsafe {
+                    let run = Run {
+                        source: input.data().as_ptr().add(start),
+                        weights: weights.as_ptr().add(from * per_input),
+                        sums: sums.as_mut_ptr().add(index * c * block),
+                        count: group.min(inputs - from),
+                        rows: &self.inside.rows[row % (a * b)],
+                        z: 0,
+                    };
+                    match block / S::LANES {
+                        2 => self.row::<S, 2>(run, c),
+                        _ => self.row::<S, 1>(run, c),
+                    }
+                }
+            }
+        }
+        let mut turned = vec![0.0f32; c];
+        for (index, row) in self.rows.clone().enumerate() {
+            let (image, x, y) = (row / (a * b), row / b % a, row % b);
+            let sums = &sums[index * c * block..][..c * block];
+            for offset in 0..block {
+                for (turned, voxel) in turned.iter_mut().zip(sums.chunks_exact(block)) {
+                    *turned = voxel[offset];
+                }
+                let to = [image, self.first + offset, x, y];
+                // SAFETY: these output channels of this row belong to this task alone.
+                unsafe {
+                    self.job.output.put(to, turned.iter().copied(), finish.added, finish.rectified);
+                }
+            }
+        }
+    }
+}
+
+impl DeepRows<'_> {
+    /// Adds inputs to the sums of a whole row of `c` voxels, `V` vectors of outputs.
+    #[inline(always)]
+    unsafe fn row<S: Simd, const V: usize>(&self, mut run: Run, c: usize) {
+        // Wide kernels gain more from leaving out taps than from long runs.
+        let long = self.job.packed.kernel[2] <= 5;
+        unsafe {
+            while run.z < c {
+                let step = match (c - run.z, V) {
+                    (20.., 1) if S::MANY_REGISTERS && long => self.pixels::<S, V, 20>(run),
+                    (10.., 2) if S::MANY_REGISTERS && long => self.pixels::<S, V, 10>(run),
+                    (10.., 1) => self.pixels::<S, V, 10>(run),
+                    (5.., _) => self.pixels::<S, V, 5>(run),
+                    (3.., _) => self.pixels::<S, V, 3>(run),
+                    _ => self.pixels::<S, V, 1>(run),
+                };
+                run.z += step;
+            }
+        }
+    }
+
+    /// Adds inputs to the sums of `N` neighbouring voxels; returns N.
+    #[inline(always)]
+    unsafe fn pixels<S: Simd, const V: usize, const N: usize>(&self, run: Run) -> usize {
+        let block = V * S::LANES;
+        let taps = self.job.taps;
+        let along = self.inside.along(run.z, N);
+        let depth = self.inside.taps;
+        unsafe {
+            let sums = run.sums.add(run.z * block);
+            let mut acc = [[S::splat(0.0); V]; N];
+            for (voxel, acc) in acc.iter_mut().enumerate() {
+                for (vector, acc) in acc.iter_mut().enumerate() {
+                    *acc = S::load(sums.add(voxel * block + vector * S::LANES));
+                }
+            }
+            let mut source = run.source.add(run.z);
+            let mut kernel = run.weights;
+            if S::MANY_REGISTERS && (2..=3).contains(&depth) && along == (0..depth) {
+                for _ in 0..run.count {
+                    for &row in run.rows {
+                        let from = source.add(*taps.get_unchecked(row * depth));
+                        let weights = kernel.add(row * depth * block);
+                        match depth {
+                            2 => Self::neighbours::<S, V, N, 2>(from, weights, &mut acc),
+                            _ => Self::neighbours::<S, V, N, 3>(from, weights, &mut acc),
+                        }
+                    }
+                    source = source.add(self.job.input.channel_stride());
+                    kernel = kernel.add(taps.len() * block);
+                }
+                Self::keep::<S, V, N>(sums, acc);
+                return N;
+            }
+            for _ in 0..run.count {
+                for &row in run.rows {
+                    let mut weights = kernel.add((row * depth + along.start) * block);
+                    for &tap in taps.get_unchecked(row * depth + along.start..row * depth + along.end) {
+                        let mut w = [S::splat(0.0); V];
+                        for (vector, w) in w.iter_mut().enumerate() {
+                            *w = S::load(weights.add(vector * S::LANES));
+                        }
+                        let from = source.add(tap);
+                        for (voxel, acc) in acc.iter_mut().enumerate() {
+                            let x = S::splat(*from.add(voxel));
+                            for (acc, w) in acc.iter_mut().zip(w) {
+                                *acc = S::fma(w, x, *acc);
+                            }
+                        }
+                        weights = weights.add(block);
+                    }
+                }
+                source = source.add(self.job.input.channel_stride());
+                kernel = kernel.add(taps.len() * block);
+            }
+            Self::keep::<S, V, N>(sums, acc);
+        }
+        N
+    }
+
+    /// Adds all taps of a row of the kernel: each voxel is spread over a vector once and serves
+    /// several sums, where one tap after the other would load it for each.
+    #[inline(always)]
+    unsafe fn neighbours<S: Simd, const V: usize, const N: usize, const TAPS: usize>(
+        from: *const f32,
+        weights: *const f32,
+        acc: &mut [[S::Vector; V]; N],
+    ) {
+        unsafe {
+            let mut w = [[S::splat(0.0); V]; TAPS];
+            for (tap, w) in w.iter_mut().enumerate() {
+                for (vector, w) in w.iter_mut().enumerate() {
+                    *w = S::load(weights.add((tap * V + vector) * S::LANES));
+                }
+            }
+            // The compiler sees that neighbours load the same voxels.
+            for (voxel, acc) in acc.iter_mut().enumerate() {
+                for (tap, w) in w.iter().enumerate() {
+                    let x = S::splat(*from.add(voxel + tap));
+                    for (acc, &w) in acc.iter_mut().zip(w) {
+                        *acc = S::fma(w, x, *acc);
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn keep<S: Simd, const V: usize, const N: usize>(sums: *mut f32, acc: [[S::Vector; V]; N]) {
+        for (voxel, acc) in acc.into_iter().enumerate() {
+            for (vector, acc) in acc.into_iter().enumerate() {
+                unsafe { S::store(sums.add((voxel * V + vector) * S::LANES), acc) };
+            }
+        }
+    }
+}

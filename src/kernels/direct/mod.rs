@@ -1,0 +1,124 @@
+//! Direct convolution: some output channels times some voxels stay in registers while all inputs
+//! and taps stream past.
+//!
+//! Two forms. *Deep* vectors hold output channels; every voxel of the input is spread over one. It
+//! is the faster one and serves every layer whose output channels fill vectors. *Wide* vectors hold
+//! neighbouring voxels, for the others: in a framed volume the rows of a plane are one run, so
+//! vectors never stop at a row's end, and the frame's columns are computed for nothing and thrown
+//! away.
+
+mod deep;
+mod wide;
+
+use super::destination::Destination;
+use super::packed::{Form, Packed};
+use super::planes::Planes;
+
+/// Tasks for each thread, so that threads which begin late still find work.
+const TASKS_PER_THREAD: usize = 4;
+
+/// What is done to the sums of a convolution.
+#[derive(Clone, Copy, Default)]
+pub struct Finish<'a> {
+    /// Added to each output channel.
+    pub bias: Option<&'a [f32]>,
+    /// Whether the sums are added to what the destination holds.
+    pub added: bool,
+    /// Whether a ReLU follows.
+    pub rectified: bool,
+}
+
+/// `output` (`[image, out, x, y, z]`) = the convolution of `input` with the packed kernel.
+pub fn convolve(input: &Planes, packed: &Packed, finish: Finish, output: Destination) {
+    assert_eq!(input.channels, packed.inputs);
+    output.check(input.images, packed.outputs, input.size);
+    let taps = input.taps(packed.kernel, packed.shift);
+    let job = Job { input, packed, finish, taps: &taps, output };
+    match packed.form {
+        Form::Wide => job.wide(),
+        Form::Deep => job.deep(),
+    }
+}
+
+/// The convolution as new values.
+pub fn convolved(input: &Planes, packed: &Packed, bias: Option<&[f32]>) -> Vec<f32> {
+    let length = input.images * packed.outputs * input.size.iter().product::<usize>();
+    let mut values = Vec::with_capacity(length);
+    let vacant = &mut values.spare_capacity_mut()[..length];
+    let finish = Finish { bias, ..Finish::default() };
+    convolve(input, packed, finish, Destination::vacant(vacant, packed.outputs, input.size));
+    // SAFETY: a convolution writes every voxel of every channel.
+    unsafe { values.set_len(length) };
+    values
+}
+
+#[derive(Clone, Copy)]
+struct Job<'a> {
+    input: &'a Planes,
+    packed: &'a Packed,
+    finish: Finish<'a>,
+    taps: &'a [usize],
+    output: Destination<'a>,
+}
+
+impl Job<'_> {
+    fn bias(&self, output: usize) -> f32 {
+        self.finish.bias.map_or(0.0, |bias| bias[output])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::packed::Direction;
+    use crate::kernels::reference;
+    use crate::kernels::simd::Isa;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+
+        #[test]
+        fn any_shape_equals_the_definition_on_every_instruction_set(
+            images in 1usize..3,
+            inputs in 1usize..6,
+            outputs in prop_oneof![1usize..20, Just(32), Just(48)],
+            size in (1usize..5, 1usize..7, prop_oneof![1usize..30, Just(50), Just(83)]).prop_map(<[usize; 3]>::from),
+            kernel in prop_oneof![
+                Just([3, 3, 3]), Just([1, 3, 3]), Just([1, 1, 1]), Just([1, 5, 20]), Just([2, 1, 4])
+            ],
+            backward: bool,
+            rectified: bool,
+            seed in 0u32..1000,
+        ) {
+            let direction = if backward { Direction::Backward } else { Direction::Forward };
+            let taps: usize = kernel.iter().product();
+            let volume: usize = size.iter().product();
+            let weights = reference::noise(outputs * inputs * taps, seed);
+            let (from, to) = if backward { (outputs, inputs) } else { (inputs, outputs) };
+            let x = reference::noise(images * from * volume, seed + 1);
+            let bias = reference::noise(to, seed + 2);
+            let mut expected = match direction {
+                Direction::Forward => reference::convolve(&x, images, size, &weights, [outputs, inputs], kernel),
+                Direction::Backward => {
+                    reference::input_gradient(&x, images, size, &weights, [outputs, inputs], kernel)
+                }
+            };
+            for (index, value) in expected.iter_mut().enumerate() {
+                *value += bias[index / volume % to];
+                if rectified {
+                    *value = value.max(0.0);
+                }
+            }
+            for isa in Isa::available() {
+                let packed = Packed::new(isa, &weights, [outputs, inputs], kernel, direction);
+                let (before, after) = Packed::frame(kernel, direction);
+                let planes = Planes::framed(&x, images, from, size, before, after);
+                let mut output = vec![f32::NAN; expected.len()];
+                let finish = Finish { bias: Some(&bias), added: false, rectified };
+                convolve(&planes, &packed, finish, Destination::dense(&mut output, to, size));
+                prop_assert!(reference::close(&output, &expected), "{} {:?}", isa, packed.form);
+            }
+        }
+    }
+}

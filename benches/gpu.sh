@@ -69,3 +69,14 @@ for device in cuda cpu; do
         '$scratch/identification.safetensors' --tiling wide --device $device --plots '$scratch/plots-$device' \
         --json '$out/measure-$device.json'"
 done
+# The same labels, and centroids within 1 mm.
+step agreement 20 python3 - "$out/measure-cpu.json" "$out/measure-cuda.json" << 'END'
+import json, math, sys
+cpu, card = (json.load(open(path))["scans"] for path in sys.argv[1:])
+largest, different = 0.0, 0
+for one, other in zip(cpu, card):
+    a, b = ({v["label"]: v["mm"] for v in scan["vertebrae"]} for scan in (one, other))
+    different += len(set(a) ^ set(b))
+    largest = max([largest] + [math.dist(a[label], b[label]) for label in a.keys() & b.keys()])
+print(f"{different} labels on one side only, centroids {largest:.2f} mm apart at most")
+END

@@ -61,8 +61,12 @@ pub struct Figures {
     pub params: usize,
     /// One prediction, the best of all.
     pub forward_best: f64,
+    /// One prediction, the middle of all.
+    pub forward_median: f64,
     /// One step of training, the best of all.
     pub train_step: f64,
+    /// One step of training, the middle of all.
+    pub train_step_median: f64,
     /// Largest difference of the prediction from the processor's, on another device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub difference: Option<f32>,
@@ -126,16 +130,25 @@ pub fn run(device: Device, repeat: usize, batch: Option<usize>, progress: &Progr
         }
         progress.start(3, format!("{kind}"));
         let weights = Weights::initial(work.architecture, 1);
-        let forward_best = forward(device, &work, &weights, repeat)?;
+        let [forward_best, forward_median] = forward(device, &work, &weights, repeat)?;
         progress.advance(1);
         // A step takes several times as long as a prediction.
-        let train_step =
+        let [train_step, train_step_median] =
             device.run(Training { work: &work, weights: &weights, repeat: (repeat / 2).max(2) })??;
         progress.advance(1);
         let layers = peak.map_or_else(Vec::new, |peak| layers(&work, repeat, peak));
         let difference = (device != Device::Cpu).then(|| difference(device, &work, &weights)).transpose()?;
         let params = work.architecture.trained_parameters();
-        networks.insert(kind.to_string(), Figures { params, forward_best, train_step, difference, layers });
+        let figures = Figures {
+            params,
+            forward_best,
+            forward_median,
+            train_step,
+            train_step_median,
+            difference,
+            layers,
+        };
+        networks.insert(kind.to_string(), figures);
     }
     progress.clear();
     Ok(Report {
@@ -149,16 +162,17 @@ pub fn run(device: Device, repeat: usize, batch: Option<usize>, progress: &Progr
     })
 }
 
-/// Seconds of the fastest of `repeat` runs after one that does not count.
-fn best(repeat: usize, mut run: impl FnMut() -> Result<()>) -> Result<f64> {
+/// Seconds of the fastest and of the middle one of `repeat` runs after one that does not count.
+fn timed(repeat: usize, mut run: impl FnMut() -> Result<()>) -> Result<[f64; 2]> {
     run()?;
-    let mut best = f64::INFINITY;
-    for _ in 0..repeat {
+    let mut times = Vec::new();
+    for _ in 0..repeat.max(1) {
         let begin = Instant::now();
         run()?;
-        best = best.min(begin.elapsed().as_secs_f64());
+        times.push(begin.elapsed().as_secs_f64());
     }
-    Ok(best)
+    times.sort_by(f64::total_cmp);
+    Ok([times[0], times[times.len() / 2]])
 }
 
 /// Values that are neither constant nor denormal.
@@ -166,10 +180,10 @@ fn values(count: usize) -> Vec<f32> {
     (0..count).map(|index| (index * 7919 % 2003) as f32 / 1001.0 - 1.0).collect()
 }
 
-fn forward(device: Device, work: &Work, weights: &Weights, repeat: usize) -> Result<f64> {
+fn forward(device: Device, work: &Work, weights: &Weights, repeat: usize) -> Result<[f64; 2]> {
     let predictor = device.predictor(weights)?;
     let input = Array5::from_shape_vec(work.forward, values(work.forward.iter().product()))?;
-    best(repeat, || predictor.predict(input.clone()).map(drop))
+    timed(repeat, || predictor.predict(input.clone()).map(drop))
 }
 
 /// How far a device's prediction is from the processor's.
@@ -189,9 +203,9 @@ struct Training<'a> {
 }
 
 impl Task for Training<'_> {
-    type Output = Result<f64>;
+    type Output = Result<[f64; 2]>;
 
-    fn run<B>(self, device: B::Device) -> Result<f64>
+    fn run<B>(self, device: B::Device) -> Result<[f64; 2]>
     where
         B: AutodiffBackend<InnerBackend: KernelBackend> + KernelBackend,
     {
@@ -203,7 +217,7 @@ impl Task for Training<'_> {
         };
         let adam = Adam::new(1e-3, 0.0);
         let mut learner = Learner::<B>::new(self.weights, adam, self.work.objective, 0.1, &device);
-        best(self.repeat, || {
+        timed(self.repeat, || {
             learner.step(&batch)?;
             B::sync(&device)?;
             Ok(())

@@ -36,8 +36,9 @@ impl Benchmark {
         }
         for (name, figures) in &report.networks {
             println!("\n{name}: {} weights", figures.params);
-            println!("  one prediction     {:.3} s", figures.forward_best);
-            println!("  one training step  {:.3} s", figures.train_step);
+            let line = |best: f64, median: f64| format!("{best:.4} s (median {median:.4} s)");
+            println!("  one prediction     {}", line(figures.forward_best, figures.forward_median));
+            println!("  one training step  {}", line(figures.train_step, figures.train_step_median));
             if let Some(difference) = figures.difference {
                 println!("  prediction differs from the processor's by {difference:.1e} at most");
             }

@@ -44,8 +44,8 @@ impl Failures {
     }
 }
 
-/// Calls `work` for every path, several at once, and collects the failures.
-pub fn for_each(paths: &[PathBuf], work: impl Fn(&Path) -> Result<()> + Sync) -> Failures {
+/// Calls `work` for every path and its index, several at once, and collects the failures.
+pub fn for_each(paths: &[PathBuf], work: impl Fn(usize, &Path) -> Result<()> + Sync) -> Failures {
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Failures::default());
     // Plain threads and not rayon's: a rayon worker that waits inside one scan would begin another
@@ -54,8 +54,10 @@ pub fn for_each(paths: &[PathBuf], work: impl Fn(&Path) -> Result<()> + Sync) ->
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
-                while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Err(error) = work(path) {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(path) = paths.get(index) else { return };
+                    if let Err(error) = work(index, path) {
                         let mut failures = failures.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                         failures.add(path, error);
                     }
@@ -89,7 +91,7 @@ mod tests {
     fn every_scan_is_worked_on_once_and_failures_are_listed_in_order() {
         let paths: Vec<PathBuf> = (0..40).map(|i| PathBuf::from(format!("{i:02}"))).collect();
         let count = AtomicUsize::new(0);
-        let failures = for_each(&paths, |path| {
+        let failures = for_each(&paths, |_, path| {
             count.fetch_add(1, Ordering::Relaxed);
             if path.ends_with("07") || path.ends_with("31") { bail!("it is broken") } else { Ok(()) }
         });

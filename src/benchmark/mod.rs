@@ -120,7 +120,6 @@ pub struct Report {
 /// Times both networks on `device`, each figure the best of `repeat`; `batch` is the number of inputs
 /// of a prediction and of a step.
 pub fn run(device: Device, repeat: usize, batch: Option<usize>, progress: &Progress) -> Result<Report> {
-    let device = device.resolved();
     let mut networks = BTreeMap::new();
     let peak = (device == Device::Cpu).then(|| Peak::measure(Isa::detect(), repeat));
     for kind in [Kind::Detection, Kind::Identification] {

@@ -24,7 +24,8 @@ pub struct Benchmark {
 
 impl Benchmark {
     pub fn run(self) -> Result<()> {
-        let report = benchmark::run(self.computing.device, self.repeat, self.batch, &Progress::on_stderr())?;
+        let report =
+            benchmark::run(self.computing.device(), self.repeat, self.batch, &Progress::on_stderr())?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&report)?);
             return Ok(());

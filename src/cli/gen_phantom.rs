@@ -29,8 +29,7 @@ impl GenPhantom {
             .map(|number| self.folder.join(format!("phantom-{}-{number:03}.nii.gz", self.seed)))
             .collect();
         let done = AtomicUsize::new(0);
-        let failures = batch::for_each(&paths, |path| {
-            let number = paths.iter().position(|known| known == path).unwrap_or(0);
+        let failures = batch::for_each(&paths, |number, path| {
             let phantom = phantom::generate(self.seed, number);
             // The annotation first: a scan without one would be an error to the commands that read it.
             lml::write(&lml::beside(path), &phantom.centroids)?;

@@ -24,7 +24,7 @@ pub fn for_each_scan(
         scans.len()
     );
     let done = AtomicUsize::new(0);
-    let failures = batch::for_each(&scans, |path| {
+    let failures = batch::for_each(&scans, |_, path| {
         let result = work(path);
         println!("{} / {}", done.fetch_add(1, Ordering::Relaxed) + 1, scans.len());
         result

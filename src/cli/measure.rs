@@ -12,6 +12,7 @@ use vertebrae::anatomy::Region;
 use vertebrae::annotation::Centroid;
 use vertebrae::batch::Failures;
 use vertebrae::decoding::{Thresholds, Vertebra, by_median};
+use vertebrae::device::Device;
 use vertebrae::evaluation::{Comparison, REACH, Summary, Tally, compare, numpy_mean};
 use vertebrae::inference::detect::detect;
 use vertebrae::inference::identify::identify;
@@ -110,8 +111,8 @@ impl Measure {
         let detection = Weights::read(&self.detection_model, Kind::Detection)?;
         let identification = Weights::read(&self.identification_model, Kind::Identification)?;
         let scans = scan::find(&self.dataset)?;
-        let networks =
-            [self.computing.device.predictor(&detection)?, self.computing.device.predictor(&identification)?];
+        let device = self.computing.device();
+        let networks = [device.predictor(&detection)?, device.predictor(&identification)?];
         drop((detection, identification));
         let progress = Progress::on_stderr();
         let mut text = MeasureText::new(std::io::stdout());
@@ -136,7 +137,7 @@ impl Measure {
         text.summary(&summary)?;
         report::boxplot(&self.plots.join("boxplot.png"), &summary.distances())?;
         if let Some(path) = &self.json {
-            artifact::write_json(path, &self.document(entries, &summary))?;
+            artifact::write_json(path, &self.document(entries, &summary, device))?;
         }
         failures.into_result(scans.len())
     }
@@ -203,12 +204,12 @@ impl Measure {
         self.plots.join(inside).join(format!("{}.png", scan::name(path)))
     }
 
-    fn document(&self, scans: Vec<ScanEntry>, summary: &Summary) -> Document {
+    fn document(&self, scans: Vec<ScanEntry>, summary: &Summary, device: Device) -> Document {
         Document {
             vertebrae: env!("CARGO_PKG_VERSION"),
             detection_model: self.detection_model.clone(),
             identification_model: self.identification_model.clone(),
-            device: self.computing.device.resolved().to_string(),
+            device: device.to_string(),
             spacing: self.reading.spacing,
             scans,
             summary: Figures {

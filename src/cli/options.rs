@@ -132,7 +132,14 @@ fn bytes(text: &str) -> Result<u64, String> {
 pub struct Computing {
     /// Where to compute: cpu, cuda, cuda:N or auto, which takes a card if one can be used
     #[arg(long, default_value = "cpu")]
-    pub device: Device,
+    device: Device,
+}
+
+impl Computing {
+    /// The device that is meant; to find out about cards takes a moment, so ask once.
+    pub fn device(&self) -> Device {
+        self.device.resolved()
+    }
 }
 
 /// A number above 0.

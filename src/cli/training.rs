@@ -112,7 +112,7 @@ impl Training {
             validation.len()
         );
         let task = Run { options: &options, training: &training, validation: &validation, resumed };
-        let device = self.computing.device.resolved();
+        let device = self.computing.device();
         let weights = device.run(task).map_err(|error| match batch_size {
             2.. if error.to_string().contains("memory is full") => error.context(format!(
                 "--batch-size {batch_size} is too much for {device}; try {}",

@@ -5,6 +5,7 @@ use std::ops::Range;
 use anyhow::Result;
 use ndarray::{Array3, Array5, Axis, s};
 
+use super::extent;
 use crate::network::Predictor;
 use crate::progress::Progress;
 
@@ -14,12 +15,10 @@ const BATCH: usize = 4;
 /// The slices to look at: from the first to the last one with a detection, those at the very edge
 /// left out for lack of neighbours. Empty when nothing was detected.
 pub fn slices(mask: &Array3<u8>, slab: usize) -> Range<usize> {
-    let holds = |x: &usize| mask.index_axis(Axis(0), *x).iter().any(|&value| value > 0);
     let nx = mask.len_of(Axis(0));
-    match ((0..nx).find(holds), (0..nx).rev().find(holds)) {
-        (Some(first), Some(last)) => first.max(slab / 2)..last.min(nx.saturating_sub(slab / 2)),
-        _ => 0..0,
-    }
+    // The last slice itself is left out, as in the original.
+    extent(mask, 0, |&value| value > 0)
+        .map_or(0..0, |seen| seen.start.max(slab / 2)..(seen.end - 1).min(nx.saturating_sub(slab / 2)))
 }
 
 /// Which slices are computed, and how much of each.
@@ -61,12 +60,10 @@ impl Slices {
             }
             Slices::Cropped { step, margin } => {
                 let span = |axis: usize, margin: usize| {
-                    let holds = |index: &usize| mask.index_axis(Axis(axis), *index).iter().any(|&v| v > 0);
-                    let size = mask.len_of(Axis(axis));
-                    match ((0..size).find(holds), (0..size).rfind(holds)) {
-                        (Some(a), Some(b)) => a.saturating_sub(margin)..(b + 1 + margin).min(size),
-                        _ => 0..0,
-                    }
+                    extent(mask, axis, |&value| value > 0).map_or(0..0, |seen| {
+                        let end = (seen.end + margin).min(mask.len_of(Axis(axis)));
+                        seen.start.saturating_sub(margin)..end
+                    })
                 };
                 let seen = span(0, 0);
                 // A slab's middle keeps half a slab's distance from both sides.

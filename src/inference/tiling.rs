@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use anyhow::{Result, ensure};
-use ndarray::{Array3, Axis};
+use ndarray::Array3;
 
+use super::extent;
 use crate::network::Predictor;
 
 /// What is brighter than this holds more than air, in Hounsfield units.
@@ -118,15 +119,7 @@ impl Plan {
     /// As few and large tiles as `bytes` of memory allow, over the part of the volume that is not
     /// air, which is anything up to `air`.
     pub fn wide(volume: &Array3<f32>, air: f32, network: &dyn Predictor, bytes: usize) -> Plan {
-        let region = std::array::from_fn(|axis| {
-            let holds =
-                |index: &usize| volume.index_axis(Axis(axis), *index).iter().any(|&value| value > air);
-            let indices = 0..volume.len_of(Axis(axis));
-            match (indices.clone().find(holds), indices.clone().rfind(holds)) {
-                (Some(first), Some(last)) => first..last + 1,
-                _ => 0..1,
-            }
-        });
+        let region = std::array::from_fn(|axis| extent(volume, axis, |&value| value > air).unwrap_or(0..1));
         let size = [0, 1, 2].map(|axis: usize| -> usize { Range::len(&region[axis]) });
         let voxels = (bytes / network.bytes_per_voxel()).max(LEAST);
         let tiling = Tiling::cheapest(size, voxels, network.architecture().granularity());

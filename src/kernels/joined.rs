@@ -45,13 +45,16 @@ impl Joined {
         (0..fa * fb * fc).map(|index| self.phase([index / (fb * fc), index / fc % fb, index % fc])).collect()
     }
 
+    /// The coarse voxel that a tap meets, relative to the one a fine voxel at `place` lies in.
+    fn coarse(&self, axis: usize, place: usize, tap: usize) -> isize {
+        let before = (self.kernel[axis] - 1) / 2;
+        (place as isize + tap as isize - before as isize).div_euclid(self.factor[axis] as isize)
+    }
+
     fn phase(&self, place: [usize; 3]) -> Phase {
-        let coarse = |axis: usize| -> Vec<isize> {
-            let (kernel, factor) = (self.kernel[axis], self.factor[axis] as isize);
-            let start = place[axis] as isize - (kernel as isize - 1) / 2;
-            (0..kernel as isize).map(|tap| (start + tap).div_euclid(factor)).collect()
-        };
-        let along = [coarse(0), coarse(1), coarse(2)];
+        let along: [Vec<isize>; 3] = std::array::from_fn(|axis| {
+            (0..self.kernel[axis]).map(|tap| self.coarse(axis, place[axis], tap)).collect()
+        });
         let first = std::array::from_fn(|axis| along[axis][0]);
         let kernel: [usize; 3] =
             std::array::from_fn(|axis| (along[axis][self.kernel[axis] - 1] - first[axis] + 1) as usize);
@@ -68,14 +71,11 @@ impl Joined {
 
     /// Zeros before and after the coarse volumes.
     pub fn frame(&self) -> ([usize; 3], [usize; 3]) {
-        let (mut before, mut after) = ([0; 3], [0; 3]);
-        for phase in self.phases() {
-            for axis in 0..3 {
-                before[axis] = before[axis].max((-phase.first[axis]) as usize);
-                let last = phase.first[axis] + phase.kernel[axis] as isize - 1;
-                after[axis] = after[axis].max(last as usize);
-            }
-        }
+        // The first place looks furthest back, the last one furthest ahead.
+        let before = std::array::from_fn(|axis| -self.coarse(axis, 0, 0) as usize);
+        let after = std::array::from_fn(|axis| {
+            self.coarse(axis, self.factor[axis] - 1, self.kernel[axis] - 1) as usize
+        });
         (before, after)
     }
 
@@ -132,6 +132,11 @@ impl PackedJoined {
             (phase.place, packed.shifted(joined.shift(phase)))
         };
         PackedJoined { joined, skip, phases: joined.phases().iter().map(layout).collect() }
+    }
+
+    /// Zeros before and after the coarse volumes.
+    pub fn frame(&self) -> ([usize; 3], [usize; 3]) {
+        self.joined.frame()
     }
 }
 

@@ -75,12 +75,13 @@ impl Planes {
         before: [usize; 3],
         after: [usize; 3],
     ) -> Planes {
+        assert_eq!(values.len(), images * channels * size.iter().product::<usize>());
         // SAFETY: every row of every channel is written here.
         let mut planes = unsafe { Planes::vacant(images, channels, size, before, after) };
         let to = planes.inside();
         to.check(images, channels, size);
         let [_, b, c] = size;
-        values.par_chunks(b * c).take(images * channels * size[0]).enumerate().for_each(|(index, plane)| {
+        values.par_chunks(b * c).enumerate().for_each(|(index, plane)| {
             let (channel, x) = (index / size[0], index % size[0]);
             for (y, row) in plane.chunks_exact(c).enumerate() {
                 let place = [channel / channels, channel % channels, x, y];

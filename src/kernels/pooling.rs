@@ -33,15 +33,11 @@ pub fn pool(input: &Planes, factor: [usize; 3], (before, after): ([usize; 3], [u
     let [a, b, c] = size;
     (0..input.images * input.channels).into_par_iter().for_each(|index| {
         let (image, channel) = (index / input.channels, index % input.channels);
-        let mut row = vec![f32::NEG_INFINITY; c];
+        let mut row = vec![0.0; c];
         for (x, y) in (0..a).flat_map(|x| (0..b).map(move |y| (x, y))) {
-            row.fill(f32::NEG_INFINITY);
-            for (i, j) in (0..factor[0]).flat_map(|i| (0..factor[1]).map(move |j| (i, j))) {
-                let fine = input.row(image, channel, x * factor[0] + i, y * factor[1] + j);
-                for (row, pair) in row.iter_mut().zip(fine.chunks_exact(factor[2])) {
-                    *row = pair.iter().copied().fold(*row, f32::max);
-                }
-            }
+            let fine = (0..factor[0]).flat_map(|i| (0..factor[1]).map(move |j| (i, j)));
+            let fine = fine.map(|(i, j)| input.row(image, channel, x * factor[0] + i, y * factor[1] + j));
+            largest(fine, factor[2], &mut row);
             // SAFETY: these rows belong to this channel's task alone.
             unsafe { to.put([image, channel, x, y], row.iter().copied(), false, false) };
         }
@@ -52,18 +48,24 @@ pub fn pool(input: &Planes, factor: [usize; 3], (before, after): ([usize; 3], [u
 /// The maximum of every block of plain values.
 pub fn pool_values(values: &[f32], size: [usize; 3], factor: [usize; 3]) -> Vec<f32> {
     let [a, b, c] = pooled(size, factor);
-    let mut output = vec![f32::NEG_INFINITY; values.len() / volume(factor)];
+    let mut output = vec![0.0; values.len() / volume(factor)];
     output.par_chunks_mut(a * b * c).zip(values.par_chunks(volume(size))).for_each(|(output, values)| {
         for (row, output) in output.chunks_exact_mut(c).enumerate() {
-            for start in fine_rows(size, factor, row / b, row % b) {
-                let fine = &values[start..start + size[2]];
-                for (output, block) in output.iter_mut().zip(fine.chunks_exact(factor[2])) {
-                    *output = block.iter().copied().fold(*output, f32::max);
-                }
-            }
+            let fine = fine_rows(size, factor, row / b, row % b);
+            largest(fine.map(|start| &values[start..start + size[2]]), factor[2], output);
         }
     });
     output
+}
+
+/// A coarse row: the maxima of blocks of `factor` voxels over the fine rows that meet in it.
+fn largest<'a>(fine: impl Iterator<Item = &'a [f32]>, factor: usize, coarse: &mut [f32]) {
+    coarse.fill(f32::NEG_INFINITY);
+    for fine in fine {
+        for (coarse, block) in coarse.iter_mut().zip(fine.chunks_exact(factor)) {
+            *coarse = block.iter().copied().fold(*coarse, f32::max);
+        }
+    }
 }
 
 /// The gradient of the input: each block's goes to the first voxel that holds its maximum.

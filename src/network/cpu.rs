@@ -36,7 +36,7 @@ struct Layer {
 
 enum Kernel {
     Plain(Packed),
-    Joined(Joined, PackedJoined),
+    Joined(PackedJoined),
 }
 
 /// Zeros before and after the volumes that a layer reads.
@@ -60,7 +60,7 @@ impl Layer {
             None => Kernel::Plain(Packed::new(isa, &kernel, [outputs, inputs], taps, Direction::Forward)),
             Some((far, factor)) => {
                 let joined = Joined { outputs, inputs: [inputs - far, far], kernel: taps, factor };
-                Kernel::Joined(joined, PackedJoined::new(isa, &kernel, joined))
+                Kernel::Joined(PackedJoined::new(isa, &kernel, joined))
             }
         };
         Layer { shape, kernel, bias }
@@ -75,7 +75,7 @@ impl Layer {
     fn handed_frame(&self) -> Frame {
         match &self.kernel {
             Kernel::Plain(_) => self.frame(),
-            Kernel::Joined(joined, _) => joined.frame(),
+            Kernel::Joined(packed) => packed.frame(),
         }
     }
 
@@ -83,7 +83,7 @@ impl Layer {
     fn write(&self, x: &Planes, skip: Option<&Planes>, output: Destination) {
         let (bias, rectified) = (Some(self.bias.as_slice()), self.shape.rectified);
         match (&self.kernel, skip) {
-            (Kernel::Joined(_, packed), Some(skip)) => {
+            (Kernel::Joined(packed), Some(skip)) => {
                 convolve_joined(skip, x, packed, bias, rectified, output);
             }
             (Kernel::Plain(packed), _) => {

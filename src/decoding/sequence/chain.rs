@@ -121,10 +121,26 @@ impl<'a> Lattice<'a> {
         (self.before[range.end] - self.before[range.start]) / self.temperature
     }
 
-    fn step(&self, step: &Step, i: usize, j: usize) -> f64 {
+    /// The value of every step from body i to body j, the value of j included.
+    fn between(&self, i: usize, j: usize) -> impl Iterator<Item = (&Step, f64)> {
         let apart = distance(self.bodies[i].mm, self.bodies[j].mm).max(1.0).ln();
-        let off = (apart - step.distance) / SPREAD;
-        (step.price - GEOMETRY * (0.5 * off * off).min(FAR_OFF)) / self.temperature + self.without(i + 1..j)
+        let left_out = self.without(i + 1..j);
+        self.steps.iter().map(move |step| {
+            let off = (apart - step.distance) / SPREAD;
+            let price = (step.price - GEOMETRY * (0.5 * off * off).min(FAR_OFF)) / self.temperature;
+            (step, price + left_out + self.value(j, step.to))
+        })
+    }
+
+    /// The value of beginning a chain with each body at each level.
+    fn starts(&self) -> Vec<[f64; LEVELS]> {
+        let start = |j: usize| std::array::from_fn(|b| self.without(0..j) + self.value(j, b));
+        (0..self.bodies.len()).map(start).collect()
+    }
+
+    /// Every body at every level.
+    fn places(&self) -> impl Iterator<Item = (usize, usize)> {
+        (0..self.bodies.len()).flat_map(|j| (0..LEVELS).map(move |b| (j, b)))
     }
 
     /// Pairs of bodies that may follow each other in a chain, the later one with its forerunners.
@@ -135,21 +151,19 @@ impl<'a> Lattice<'a> {
     /// The most valuable chain: bodies with their levels.
     fn best(&self) -> Vec<(usize, usize)> {
         let count = self.bodies.len();
-        let start = |j: usize| std::array::from_fn(|b| self.without(0..j) + self.value(j, b));
-        let mut value: Vec<[f64; LEVELS]> = (0..count).map(start).collect();
+        let mut value = self.starts();
         let mut origin = vec![[None; LEVELS]; count];
         for (i, j) in self.pairs() {
-            for step in &self.steps {
-                let sum = value[i][step.from] + self.step(step, i, j) + self.value(j, step.to);
+            for (step, worth) in self.between(i, j) {
+                let sum = value[i][step.from] + worth;
                 if sum > value[j][step.to] {
                     value[j][step.to] = sum;
                     origin[j][step.to] = Some((i, step.from));
                 }
             }
         }
-        let ends = (0..count).flat_map(|j| (0..LEVELS).map(move |b| (j, b)));
         let total = |&(j, b): &(usize, usize)| value[j][b] + self.without(j + 1..count);
-        let mut at = ends.max_by(|x, y| total(x).total_cmp(&total(y)));
+        let mut at = self.places().max_by(|x, y| total(x).total_cmp(&total(y)));
         let mut chain = Vec::new();
         while let Some((j, b)) = at {
             chain.push((j, b));
@@ -162,12 +176,10 @@ impl<'a> Lattice<'a> {
     /// How likely each body has each level, over all chains.
     fn marginals(&self) -> Vec<[f64; LEVELS]> {
         let count = self.bodies.len();
-        let start = |j: usize| std::array::from_fn(|b| self.without(0..j) + self.value(j, b));
-        let mut forward: Vec<[f64; LEVELS]> = (0..count).map(start).collect();
+        let mut forward = self.starts();
         for (i, j) in self.pairs() {
-            for step in &self.steps {
-                let sum = forward[i][step.from] + self.step(step, i, j) + self.value(j, step.to);
-                forward[j][step.to] = add(forward[j][step.to], sum);
+            for (step, worth) in self.between(i, j) {
+                forward[j][step.to] = add(forward[j][step.to], forward[i][step.from] + worth);
             }
         }
         let end = |j: usize| [self.without(j + 1..count); LEVELS];
@@ -175,14 +187,12 @@ impl<'a> Lattice<'a> {
         // A body's ways on are complete before those of the bodies above it are.
         for i in (0..count).rev() {
             for j in i + 1..count.min(i + LEFT_OUT + 2) {
-                for step in &self.steps {
-                    let sum = backward[j][step.to] + self.step(step, i, j) + self.value(j, step.to);
-                    backward[i][step.from] = add(backward[i][step.from], sum);
+                for (step, worth) in self.between(i, j) {
+                    backward[i][step.from] = add(backward[i][step.from], backward[j][step.to] + worth);
                 }
             }
         }
-        let ends = (0..count).flat_map(|j| (0..LEVELS).map(move |b| (j, b)));
-        let all = ends.map(|(j, b)| forward[j][b] + end(j)[b]).fold(f64::NEG_INFINITY, add);
+        let all = self.places().map(|(j, b)| forward[j][b] + end(j)[b]).fold(f64::NEG_INFINITY, add);
         (0..count).map(|j| std::array::from_fn(|b| (forward[j][b] + backward[j][b] - all).exp())).collect()
     }
 }

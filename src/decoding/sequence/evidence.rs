@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use safetensors::tensor::SafeTensors;
 
 use super::body::Body;
+use crate::network::weights::safetensors::numbers;
 
 /// Bodies on either side that are looked at.
 pub const REACH: usize = 6;
@@ -76,22 +77,7 @@ impl Evidence {
     /// single precision.
     pub fn parse(bytes: &[u8]) -> Result<Evidence> {
         let tensors = SafeTensors::deserialize(bytes)?;
-        let numbers = |name: String| -> Result<Vec<f32>> {
-            let tensor = tensors.tensor(&name)?;
-            match tensor.dtype() {
-                safetensors::Dtype::F32 => Ok(tensor
-                    .data()
-                    .chunks_exact(4)
-                    .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-                    .collect()),
-                safetensors::Dtype::F16 => Ok(tensor
-                    .data()
-                    .chunks_exact(2)
-                    .map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32())
-                    .collect()),
-                other => anyhow::bail!("{name} holds {other:?}"),
-            }
-        };
+        let numbers = |name: String| numbers(&tensors.tensor(&name)?).context(name);
         let mut layers = Vec::new();
         let mut inputs = INPUTS;
         while tensors.tensor(&format!("layer{}.bias", layers.len())).is_ok() {

@@ -1,10 +1,10 @@
 //! The deep form: vectors hold output channels.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::{Job, TASKS_PER_THREAD};
-use crate::kernels::packed::Packed;
-use crate::kernels::planes::Planes;
 use crate::kernels::simd::{Simd, Work};
 
 /// Floats of weights a deep task streams per pass: fits the second-level cache beside the sums.
@@ -21,72 +21,46 @@ impl Job<'_> {
         let fair = rows.div_ceil(tasks_wanted.div_ceil(tiles.len()));
         let per_task = (DEEP_SUMS / (c * tiles[0].1)).min(fair).clamp(1, rows);
         let groups = rows.div_ceil(per_task);
-        let inside = Inside::of(self.input, self.packed);
         (0..tiles.len() * groups).into_par_iter().for_each(|task| {
             let (first, width) = tiles[task / groups];
             let start = task % groups * per_task;
             let rows = start..(start + per_task).min(rows);
-            self.packed.isa.run(DeepRows { job: self, inside: &inside, first, width, rows });
+            self.packed.isa.run(DeepRows { job: self, first, width, rows });
         });
     }
 }
 
 /// Which taps of a kernel meet voxels and not only the frame's zeros, for every row and for runs of
 /// voxels along a row: large kernels on small planes mostly look at the frame.
-struct Inside {
-    /// For every row of a volume: the taps' places in the kernel, apart from z.
-    rows: Vec<Vec<usize>>,
-    before: usize,
-    size: usize,
-    shift: usize,
-    taps: usize,
-}
-
-impl Inside {
-    fn of(input: &Planes, packed: &Packed) -> Inside {
-        let [a, b, size] = input.size;
-        let [u, v, taps] = packed.kernel;
-        let meets = |at: usize, tap: usize, axis: usize| {
-            (input.before[axis]..input.before[axis] + input.size[axis])
-                .contains(&(at + tap + packed.shift[axis]))
-        };
-        let of_row = |row: usize| {
-            let meets = |&tap: &usize| meets(row / b, tap / v, 0) && meets(row % b, tap % v, 1);
-            (0..u * v).filter(meets).collect()
-        };
-        let rows = (0..a * b).map(of_row).collect();
-        Inside { rows, before: input.before[2], size, shift: packed.shift[2], taps }
-    }
-
-    /// The taps along z that voxels `first` to `first + count` of a row have use for.
-    fn along(&self, first: usize, count: usize) -> std::ops::Range<usize> {
-        let start = self.before.saturating_sub(first + count - 1 + self.shift);
-        let end = (self.before + self.size).saturating_sub(first + self.shift);
-        start..end.min(self.taps)
-    }
+///
+/// These are the taps along `axis` that voxels `first` to `first + count` have use for.
+fn inside(job: &Job, axis: usize, first: usize, count: usize) -> Range<usize> {
+    let Job { input, packed, .. } = job;
+    let start = input.before[axis].saturating_sub(first + count - 1 + packed.shift[axis]);
+    let end = (input.before[axis] + input.size[axis]).saturating_sub(first + packed.shift[axis]);
+    start..end.min(packed.kernel[axis])
 }
 
 /// Some rows of some images for one block of output channels.
 struct DeepRows<'a> {
     job: Job<'a>,
-    inside: &'a Inside,
     /// First output channel.
     first: usize,
     /// Output channels.
     width: usize,
-    rows: std::ops::Range<usize>,
+    rows: Range<usize>,
 }
 
 /// A run of voxels that share their taps.
 #[derive(Clone, Copy)]
-struct Run<'a> {
+struct Run {
     source: *const f32,
     weights: *const f32,
     sums: *mut f32,
     /// Inputs to add.
     count: usize,
-    /// Taps in the planes across z.
-    rows: &'a [usize],
+    /// First tap and the one after the last along x and along y.
+    across: [[usize; 2]; 2],
     /// First voxel.
     z: usize,
 }
@@ -110,6 +84,7 @@ impl Work for DeepRows<'_> {
         for from in (0..inputs).step_by(group) {
             for (index, row) in self.rows.clone().enumerate() {
                 let (image, x, y) = (row / (a * b), row / b % a, row % b);
+                let across = [inside(&self.job, 0, x, 1), inside(&self.job, 1, y, 1)];
                 let start = (image * input.channels + from) * input.channel_stride()
                     + (x * input.framed[1] + y) * input.framed[2];
                 // SAFETY: the row and its taps lie inside the framed volume, its sums in `sums`.
@@ -119,7 +94,7 @@ impl Work for DeepRows<'_> {
                         weights: weights.as_ptr().add(from * per_input),
                         sums: sums.as_mut_ptr().add(index * c * block),
                         count: group.min(inputs - from),
-                        rows: &self.inside.rows[row % (a * b)],
+                        across: across.map(|taps| [taps.start, taps.end]),
                         z: 0,
                     };
                     match block / S::LANES {
@@ -173,8 +148,10 @@ impl DeepRows<'_> {
     unsafe fn pixels<S: Simd, const V: usize, const N: usize>(&self, run: Run) -> usize {
         let block = V * S::LANES;
         let taps = self.job.taps;
-        let along = self.inside.along(run.z, N);
-        let depth = self.inside.taps;
+        let along = inside(&self.job, 2, run.z, N);
+        let [_, height, depth] = self.job.packed.kernel;
+        let [[u0, u1], [v0, v1]] = run.across;
+        let rows = || (u0..u1).flat_map(move |u| (v0..v1).map(move |v| u * height + v));
         unsafe {
             let sums = run.sums.add(run.z * block);
             let mut acc = [[S::splat(0.0); V]; N];
@@ -187,7 +164,7 @@ impl DeepRows<'_> {
             let mut kernel = run.weights;
             if S::MANY_REGISTERS && (2..=3).contains(&depth) && along == (0..depth) {
                 for _ in 0..run.count {
-                    for &row in run.rows {
+                    for row in rows() {
                         let from = source.add(*taps.get_unchecked(row * depth));
                         let weights = kernel.add(row * depth * block);
                         match depth {
@@ -202,7 +179,7 @@ impl DeepRows<'_> {
                 return N;
             }
             for _ in 0..run.count {
-                for &row in run.rows {
+                for row in rows() {
                     let mut weights = kernel.add((row * depth + along.start) * block);
                     for &tap in taps.get_unchecked(row * depth + along.start..row * depth + along.end) {
                         let mut w = [S::splat(0.0); V];

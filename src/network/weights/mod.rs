@@ -1,7 +1,7 @@
 //! A network's weights as plain numbers, and the files they live in (SPEC §10).
 
 mod keras;
-mod safetensors;
+pub(crate) mod safetensors;
 
 use std::fs::File;
 use std::io::Read;

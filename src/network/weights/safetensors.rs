@@ -116,7 +116,8 @@ fn parse(bytes: &[u8]) -> Result<(Weights, BTreeMap<String, String>, Vec<Extra>)
     Ok((weights, metadata, extra))
 }
 
-fn numbers(view: &TensorView) -> Result<Vec<f32>> {
+/// The numbers of a tensor of single or half precision.
+pub(crate) fn numbers(view: &TensorView) -> Result<Vec<f32>> {
     let bytes = view.data();
     match view.dtype() {
         Dtype::F32 => {

@@ -33,10 +33,10 @@ struct Work {
 
 impl Work {
     /// The published networks on one patch or slab, and on batches of 2 and 4.
-    fn of(kind: Kind) -> Work {
-        match kind {
-            Kind::Detection => Work {
-                architecture: Architecture { kind, filters: 16 },
+    fn published() -> [Work; 2] {
+        [
+            Work {
+                architecture: Architecture { kind: Kind::Detection, filters: 16 },
                 objective: Objective::Detection {
                     loss: DetectionLoss::WeightedCrossEntropy,
                     class_weights: [0.1, 0.9],
@@ -44,13 +44,13 @@ impl Work {
                 forward: [1, 1, 64, 64, 80],
                 training: [2, 1, 64, 64, 80],
             },
-            Kind::Identification => Work {
-                architecture: Architecture { kind, filters: 32 },
+            Work {
+                architecture: Architecture { kind: Kind::Identification, filters: 32 },
                 objective: Objective::Identification,
                 forward: [1, 8, 1, 144, 320],
                 training: [4, 8, 1, 80, 320],
             },
-        }
+        ]
     }
 }
 
@@ -122,8 +122,8 @@ pub struct Report {
 pub fn run(device: Device, repeat: usize, batch: Option<usize>, progress: &Progress) -> Result<Report> {
     let mut networks = BTreeMap::new();
     let peak = (device == Device::Cpu).then(|| Peak::measure(Isa::detect(), repeat));
-    for kind in [Kind::Detection, Kind::Identification] {
-        let mut work = Work::of(kind);
+    for mut work in Work::published() {
+        let kind = work.architecture.kind;
         if let Some(batch) = batch {
             (work.forward[0], work.training[0]) = (batch, batch);
         }

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use super::options::at_least_one;
+use super::options::{at_least_one, positive};
 use vertebrae::annotation::lml;
-use vertebrae::{batch, phantom, scan};
+use vertebrae::phantom::{self, Cohort};
+use vertebrae::{batch, scan};
 
 #[derive(Args)]
 pub struct GenPhantom {
@@ -20,6 +21,21 @@ pub struct GenPhantom {
     /// Seed of the series; the same seed gives the same phantoms
     #[arg(long, default_value = "1")]
     seed: u32,
+    /// Whom the phantoms are made after
+    #[arg(long, value_enum, default_value = "healthy")]
+    cohort: People,
+    /// Voxels of this many mm in every phantom; without it each has its own
+    #[arg(long, value_name = "MM", value_parser = positive)]
+    voxel: Option<f64>,
+}
+
+/// Whom the phantoms are made after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum People {
+    /// Tight crops around healthy spines
+    Healthy,
+    /// Any part of the trunk, worn, broken and treated spines, thick slices
+    Hospital,
 }
 
 impl GenPhantom {
@@ -28,9 +44,13 @@ impl GenPhantom {
         let paths: Vec<PathBuf> = (0..self.scans)
             .map(|number| self.folder.join(format!("phantom-{}-{number:03}.nii.gz", self.seed)))
             .collect();
+        let cohort = match self.cohort {
+            People::Healthy => Cohort::Healthy,
+            People::Hospital => Cohort::Hospital,
+        };
         let done = AtomicUsize::new(0);
         let failures = batch::for_each(&paths, |number, path| {
-            let phantom = phantom::generate(self.seed, number);
+            let phantom = phantom::generate(self.seed, number, cohort, self.voxel);
             // The annotation first: a scan without one would be an error to the commands that read it.
             lml::write(&lml::beside(path), &phantom.centroids)?;
             scan::nifti::write(path, &phantom.voxels, &phantom.geometry)?;

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::options::pair;
-use super::training::{Recipe, Training};
+use super::training::{Origin, Recipe, Training};
 use vertebrae::learning::{DetectionLoss, Objective};
 
 #[derive(Args)]
@@ -32,6 +32,13 @@ impl TrainDetection {
     pub fn run(self) -> Result<()> {
         let objective = Objective::Detection { loss: self.loss, class_weights: self.class_weights };
         let TrainDetection { filters, epochs, batch_size, .. } = self;
-        self.training.run(Recipe { objective, filters, epochs, batch_size, initial_output: 0.0 })
+        self.training.run(Recipe {
+            objective,
+            filters,
+            epochs,
+            batch_size,
+            initial_output: 0.0,
+            examples: Origin::Samples,
+        })
     }
 }

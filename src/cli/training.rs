@@ -1,23 +1,23 @@
 //! What both training subcommands share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
 
 use super::options::{Computing, at_least_one, not_negative, positive, share};
 use vertebrae::device::Task;
 use vertebrae::kernels::KernelBackend;
-use vertebrae::learning::{Checkpoint, Objective, Options, Samples, train};
-use vertebrae::network::{Weights, weights::Format};
+use vertebrae::learning::{Checkpoint, Examples, Objective, Options, Samples, Use, Volumes, train};
+use vertebrae::network::{Architecture, Input, Weights, weights::Format};
 use vertebrae::progress::Progress;
 
 #[derive(Args)]
 pub struct Training {
-    /// Folder of the samples to learn from
+    /// Folder of the samples (of the annotated scans for --arch volume) to learn from
     training: PathBuf,
-    /// Folder of the samples to check with after every epoch
+    /// Folder of those to check with after every epoch
     testing: PathBuf,
     /// Model to write (.safetensors or Keras's .h5)
     model: PathBuf,
@@ -31,6 +31,10 @@ pub struct Training {
     /// is steadier where batches are small
     #[arg(long, default_value = "0.1", value_parser = share)]
     momentum: f64,
+    /// Epochs at the end in which batches are normalised with the running statistics, as the finished
+    /// network will do; where batches are small, the two differ
+    #[arg(long, value_name = "EPOCHS", default_value = "0")]
+    frozen: usize,
     /// Seed of the first weights and of the order of samples
     #[arg(long, default_value = "1")]
     seed: u32,
@@ -46,6 +50,9 @@ pub struct Training {
     /// Continue from this checkpoint as if never stopped
     #[arg(long, value_name = "CHECKPOINT")]
     resume: Option<PathBuf>,
+    /// Begin with the weights of this model instead of random ones
+    #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
+    start: Option<PathBuf>,
     #[command(flatten)]
     computing: Computing,
 }
@@ -57,13 +64,22 @@ pub struct Recipe {
     pub epochs: usize,
     pub batch_size: usize,
     pub initial_output: f32,
+    pub examples: Origin,
+}
+
+/// Where examples come from.
+pub enum Origin {
+    /// Samples that a generating subcommand has written.
+    Samples,
+    /// Annotated scans: so many patches of this size an epoch.
+    Scans { patch: [usize; 3], patches: usize },
 }
 
 /// A training on whatever backend is chosen.
 struct Run<'a> {
     options: &'a Options,
-    training: &'a Samples,
-    validation: &'a Samples,
+    training: &'a dyn Examples,
+    validation: &'a dyn Examples,
     resumed: Option<Checkpoint>,
 }
 
@@ -84,12 +100,29 @@ impl Task for Run<'_> {
 
 impl Training {
     pub fn run(&self, network: Recipe) -> Result<()> {
-        let Recipe { objective, filters, epochs, batch_size, initial_output } = network;
+        let Recipe { objective, filters, epochs, batch_size, initial_output, examples } = network;
         let kind = objective.kind();
         // A name without a known ending should not be found out after hours of training.
         Format::of(&self.model)?;
-        let training = Samples::find(&self.training, kind)?;
-        let validation = Samples::find(&self.testing, kind)?;
+        let start = self.start.as_deref().map(|path| Weights::read(path, kind.stage())).transpose()?;
+        if let (Some(start), Some(path)) = (&start, &self.start) {
+            let Architecture { kind: found, filters: width } = start.architecture;
+            ensure!(
+                found == kind && width == filters,
+                "{} is a {found} network of {width} filters; one of the kind {kind} with {filters} is trained here",
+                path.display()
+            );
+        }
+        let find = |folder: &Path, purpose: fn(usize) -> Use| -> Result<Box<dyn Examples>> {
+            Ok(match examples {
+                Origin::Samples => Box::new(Samples::find(folder, kind)?),
+                Origin::Scans { patch, patches } => {
+                    Box::new(Volumes::read(folder, Input::DEFAULT, patch, purpose(patches))?)
+                }
+            })
+        };
+        let training = find(&self.training, Use::Altered)?;
+        let validation = find(&self.testing, |_| Use::Plain)?;
         let resumed = self.resume.as_deref().map(|path| Checkpoint::read(path, kind)).transpose()?;
         let now = jiff::Zoned::now().strftime("%Y-%m-%d-%H:%M");
         let options = Options {
@@ -101,6 +134,8 @@ impl Training {
             decay: self.decay,
             momentum: self.momentum,
             initial_output,
+            start,
+            frozen: self.frozen,
             seed: self.seed,
             checkpoint_every: self.checkpoint_every,
             checkpoints: self.checkpoints.clone(),
@@ -108,10 +143,10 @@ impl Training {
         };
         println!(
             "training the {kind} network ({filters} filters) on {} samples, checking with {}",
-            training.len(),
-            validation.len()
+            training.count(),
+            validation.count()
         );
-        let task = Run { options: &options, training: &training, validation: &validation, resumed };
+        let task = Run { options: &options, training: &*training, validation: &*validation, resumed };
         let device = self.computing.device();
         let weights = device.run(task).map_err(|error| match batch_size {
             2.. if error.to_string().contains("memory is full") => error.context(format!(

@@ -1,5 +1,6 @@
 //! From labelled voxels or candidate bodies to vertebrae.
 
+pub mod bodies;
 mod median;
 pub mod sequence;
 

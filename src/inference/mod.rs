@@ -7,6 +7,7 @@ use ndarray::{Array3, Axis};
 pub mod detect;
 pub mod identify;
 pub mod tiling;
+pub mod volume;
 
 /// From the first to the last index along an axis where `holds` is true of some voxel; `None` where
 /// it is true of none.

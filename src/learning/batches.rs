@@ -28,7 +28,7 @@ pub struct Batch {
     pub input: Vec<f32>,
     /// Its shape.
     pub shape: [usize; 5],
-    /// `[n, 1, x, y, z]`.
+    /// `[n, 1, x, y, z]`, or as many channels as the objective needs.
     pub labels: Vec<f32>,
 }
 
@@ -36,7 +36,51 @@ impl Batch {
     /// The shape of the labels.
     pub fn label_shape(&self) -> [usize; 5] {
         let [n, _, x, y, z] = self.shape;
-        [n, 1, x, y, z]
+        [n, self.labels.len() / (n * x * y * z).max(1), x, y, z]
+    }
+}
+
+/// What a network learns from: numbered examples that come in batches.
+pub trait Examples: Sync {
+    /// The folder they come from.
+    fn folder(&self) -> &Path;
+
+    /// How many an epoch holds.
+    fn count(&self) -> usize;
+
+    /// The numbers of an epoch's examples in the order in which it takes them; the same for the same
+    /// seed and epoch, so that a resumed training takes the order it would have taken.
+    fn order(&self, seed: u32, epoch: usize) -> Vec<usize>;
+
+    /// Some examples, stacked.
+    fn batch(&self, numbers: &[usize]) -> Result<Batch>;
+
+    /// Makes the batches of `order` on a thread of its own and hands each to `work`.
+    ///
+    /// Batches hold `size` examples; a smaller last one is dropped if `whole`.
+    fn for_each_batch(
+        &self,
+        order: &[usize],
+        size: usize,
+        whole: bool,
+        work: &mut dyn FnMut(Batch) -> Result<()>,
+    ) -> Result<()> {
+        std::thread::scope(|scope| {
+            let (send, receive) = sync_channel(AHEAD);
+            scope.spawn(move || {
+                for group in order.chunks(size).filter(|group| !whole || group.len() == size) {
+                    // Sending fails when the receiver has given up; so does the reader then.
+                    if send.send(self.batch(group)).is_err() {
+                        return;
+                    }
+                }
+            });
+            let receive: Receiver<Result<Batch>> = receive;
+            for batch in receive.iter() {
+                work(batch?)?;
+            }
+            Ok(())
+        })
     }
 }
 
@@ -69,59 +113,24 @@ impl Samples {
         pairs.sort();
         Ok(Samples { folder: folder.to_owned(), kind, pairs })
     }
+}
 
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.pairs.len()
-    }
-
-    /// Whether there are none; [`Samples::find`] never returns such.
-    pub fn is_empty(&self) -> bool {
-        self.pairs.is_empty()
-    }
-
-    /// The folder they lie in.
-    pub fn folder(&self) -> &Path {
+impl Examples for Samples {
+    fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The order in which an epoch takes the samples; the same for the same seed and epoch, so
-    /// that a resumed training takes the order it would have taken.
-    pub fn shuffled(&self, seed: u32, epoch: usize) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.len()).collect();
+    fn count(&self) -> usize {
+        self.pairs.len()
+    }
+
+    fn order(&self, seed: u32, epoch: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.count()).collect();
         let mut random = Legacy::seeded(seed.wrapping_mul(1_000_003).wrapping_add(epoch as u32));
         for last in (1..order.len()).rev() {
             order.swap(last, random.integer(0, last as i64 + 1) as usize);
         }
         order
-    }
-
-    /// Reads the batches of `order` on a thread of its own and hands each to `work`.
-    ///
-    /// Batches hold `size` samples; a smaller last one is dropped if `whole`.
-    pub fn for_each_batch(
-        &self,
-        order: &[usize],
-        size: usize,
-        whole: bool,
-        mut work: impl FnMut(Batch) -> Result<()>,
-    ) -> Result<()> {
-        std::thread::scope(|scope| {
-            let (send, receive) = sync_channel(AHEAD);
-            scope.spawn(move || {
-                for group in order.chunks(size).filter(|group| !whole || group.len() == size) {
-                    // Sending fails when the receiver has given up; so does the reader then.
-                    if send.send(self.batch(group)).is_err() {
-                        return;
-                    }
-                }
-            });
-            let receive: Receiver<Result<Batch>> = receive;
-            for batch in receive.iter() {
-                work(batch?)?;
-            }
-            Ok(())
-        })
     }
 
     fn batch(&self, group: &[usize]) -> Result<Batch> {
@@ -138,7 +147,7 @@ impl Samples {
                     batch.labels.extend(labels);
                     [1, x, y, z]
                 }
-                Kind::Identification => {
+                Kind::Identification | Kind::Volume => {
                     let input = npy::read::<Ix3>(sample)?;
                     let (slices, y, z) = input.dim();
                     let labels = npy::read::<Ix2>(labelling)?;
@@ -180,7 +189,7 @@ mod tests {
         let samples = Samples::find(folder.path(), Kind::Identification).unwrap();
         let mut seen = Vec::new();
         samples
-            .for_each_batch(&[4, 0, 1, 2, 3], 2, true, |batch| {
+            .for_each_batch(&[4, 0, 1, 2, 3], 2, true, &mut |batch| {
                 assert_eq!(batch.shape, [2, 8, 1, 2, 3]);
                 assert_eq!(batch.label_shape(), [2, 1, 1, 2, 3]);
                 assert_eq!((batch.input[0], batch.input[48]), (batch.labels[0], batch.labels[6]));
@@ -195,9 +204,9 @@ mod tests {
     fn every_epoch_has_its_own_order_and_the_same_one_each_time() {
         let folder = folder(9);
         let samples = Samples::find(folder.path(), Kind::Identification).unwrap();
-        let mut order = samples.shuffled(1, 3);
-        assert_eq!(order, samples.shuffled(1, 3));
-        assert_ne!(order, samples.shuffled(1, 4));
+        let mut order = samples.order(1, 3);
+        assert_eq!(order, samples.order(1, 3));
+        assert_ne!(order, samples.order(1, 4));
         order.sort_unstable();
         assert_eq!(order, (0..9).collect::<Vec<_>>());
     }
@@ -218,7 +227,7 @@ mod tests {
         let folder = folder(3);
         std::fs::write(folder.path().join("scan-2-sample.npy"), b"nothing").unwrap();
         let samples = Samples::find(folder.path(), Kind::Identification).unwrap();
-        let error = samples.for_each_batch(&[0, 1, 2], 1, true, |_| Ok(())).unwrap_err().to_string();
+        let error = samples.for_each_batch(&[0, 1, 2], 1, true, &mut |_| Ok(())).unwrap_err().to_string();
         assert!(error.contains("scan-2-sample.npy"), "{error}");
     }
 }

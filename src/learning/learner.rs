@@ -43,6 +43,11 @@ where
         self.model.as_ref().context("a step of this training has failed before")
     }
 
+    /// From now on, normalises with the running statistics and leaves them as they are.
+    pub(super) fn freeze(&mut self) {
+        self.model = self.model.take().map(Unet::frozen);
+    }
+
     /// Moves the weights by one batch; gives its loss and scores from before the move.
     pub fn step(&mut self, batch: &Batch) -> Result<(f64, Scores)> {
         let (input, labels) = tensors::<B>(batch, &self.device);

@@ -4,6 +4,7 @@ use burn::tensor::Tensor;
 
 use super::losses::{DetectionLoss, combined, dice, masked_distance, weighted_cross_entropy};
 use super::metrics::{Scores, detection_scores, identification_scores};
+use super::spine_loss::{spine_loss, spine_scores};
 use crate::kernels::KernelBackend;
 use crate::network::Kind;
 
@@ -20,6 +21,8 @@ pub enum Objective {
     },
     /// The value of the level.
     Identification,
+    /// Bodies, their levels and the way to their centres.
+    Volume,
 }
 
 impl Objective {
@@ -28,10 +31,12 @@ impl Objective {
         match self {
             Objective::Detection { .. } => Kind::Detection,
             Objective::Identification => Kind::Identification,
+            Objective::Volume => Kind::Volume,
         }
     }
 
-    /// The loss of a network's output for `labels` `[n, 1, x, y, z]`.
+    /// The loss of a network's output for `labels` `[n, 1, x, y, z]`, or of as many channels as
+    /// [`crate::sampling::targets`] has.
     pub fn loss<B: KernelBackend>(&self, output: Tensor<B, 5>, labels: Tensor<B, 5>) -> Tensor<B, 1> {
         match *self {
             Objective::Detection { loss, class_weights } => match loss {
@@ -40,14 +45,16 @@ impl Objective {
                 DetectionLoss::Combined => combined(output, labels, class_weights),
             },
             Objective::Identification => masked_distance(output, labels),
+            Objective::Volume => spine_loss(output, labels),
         }
     }
 
-    /// The scores of a network's output for `labels` `[n, 1, x, y, z]`.
+    /// The scores of a network's output, shapes as in [`Objective::loss`].
     pub fn scores<B: KernelBackend>(&self, output: Tensor<B, 5>, labels: Tensor<B, 5>) -> Scores {
         match self {
             Objective::Detection { .. } => detection_scores(output, labels),
             Objective::Identification => identification_scores(output, labels),
+            Objective::Volume => spine_scores(output, labels),
         }
     }
 }

@@ -8,7 +8,7 @@ use burn::module::AutodiffModule;
 use burn::tensor::backend::AutodiffBackend;
 
 use super::adam::Adam;
-use super::batches::{Batch, Samples};
+use super::batches::{Batch, Examples};
 use super::checkpoint::{Checkpoint, State};
 use super::learner::{Learner, scalar, tensors};
 use super::metrics::Scores;
@@ -37,6 +37,10 @@ pub struct Options {
     pub momentum: f64,
     /// What the untrained network answers: the first bias of its output.
     pub initial_output: f32,
+    /// Weights to begin with instead of random ones.
+    pub start: Option<Weights>,
+    /// Epochs at the end in which the running statistics stand in for the batch's.
+    pub frozen: usize,
     /// Seed of the first weights and of the order of samples.
     pub seed: u32,
     /// Epochs from one checkpoint to the next.
@@ -106,8 +110,8 @@ impl Options {
 /// same weights on the same machine.
 pub fn train<B>(
     options: &Options,
-    training: &Samples,
-    validation: &Samples,
+    training: &dyn Examples,
+    validation: &dyn Examples,
     resumed: Option<Checkpoint>,
     device: &B::Device,
     progress: &Progress,
@@ -117,10 +121,10 @@ where
     B: AutodiffBackend<InnerBackend: KernelBackend> + KernelBackend,
 {
     ensure!(
-        training.len() >= options.batch_size,
+        training.count() >= options.batch_size,
         "{} holds {} samples, fewer than one batch of {}; generate more or lower --batch-size",
         training.folder().display(),
-        training.len(),
+        training.count(),
         options.batch_size
     );
     let architecture = Architecture { kind: options.objective.kind(), filters: options.filters };
@@ -132,13 +136,17 @@ where
             (weights, fresh.resumed(state.step, &moments, device), state.epoch)
         }
         None => {
-            let mut weights = Weights::initial(architecture, options.seed);
-            if let Some(output) = weights.layers.last_mut() {
-                output.bias.fill(options.initial_output);
-            }
+            let weights = options.start.clone().unwrap_or_else(|| {
+                let mut weights = Weights::initial(architecture, options.seed);
+                if let (true, Some(output)) = (options.initial_output != 0.0, weights.layers.last_mut()) {
+                    output.bias.fill(options.initial_output);
+                }
+                weights
+            });
             (weights, fresh, 0)
         }
     };
+    let input = weights.input;
     let mut learner = Learner::<B>::new(&weights, adam, options.objective, options.momentum, device);
     let mut logs = [
         ScalarLog::create(&options.logs.join("train"))?,
@@ -147,10 +155,13 @@ where
 
     for number in done + 1..=options.epochs {
         let begin = Instant::now();
+        if number + options.frozen > options.epochs {
+            learner.freeze();
+        }
         let mut sums = Mean::default();
-        progress.start(training.len() / options.batch_size, format!("epoch {number}"));
-        let order = training.shuffled(options.seed, number);
-        training.for_each_batch(&order, options.batch_size, true, |batch| {
+        progress.start(training.count() / options.batch_size, format!("epoch {number}"));
+        let order = training.order(options.seed, number);
+        training.for_each_batch(&order, options.batch_size, true, &mut |batch| {
             check_granularity(&batch, &architecture, training)?;
             let (value, scores) = learner.step(&batch)?;
             ensure!(value.is_finite(), "the loss became {value} in epoch {number}; lower --learning-rate");
@@ -162,9 +173,9 @@ where
 
         let frozen = learner.model()?.valid();
         let mut unseen = Mean::default();
-        progress.start(validation.len().div_ceil(options.batch_size), format!("validation {number}"));
-        let all: Vec<usize> = (0..validation.len()).collect();
-        validation.for_each_batch(&all, options.batch_size, false, |batch| {
+        progress.start(validation.count().div_ceil(options.batch_size), format!("validation {number}"));
+        let all: Vec<usize> = (0..validation.count()).collect();
+        validation.for_each_batch(&all, options.batch_size, false, &mut |batch| {
             check_granularity(&batch, &architecture, validation)?;
             let (input, labels) = tensors::<B::InnerBackend>(&batch, device);
             let output = frozen.forward(input);
@@ -190,11 +201,11 @@ where
         if number % options.checkpoint_every == 0 {
             let path = Checkpoint::path(&options.checkpoints, architecture.kind, number);
             let state = options.state(number, learner.adam.step);
-            let weights = learner.model()?.weights(architecture);
+            let weights = learner.model()?.weights(architecture, input);
             Checkpoint { weights, moments: learner.adam.moments(), state }.write(&path)?;
         }
     }
-    Ok(learner.model()?.weights(architecture))
+    Ok(learner.model()?.weights(architecture, input))
 }
 
 /// `loss 0.1234 accuracy 0.98`.
@@ -215,7 +226,7 @@ impl std::fmt::Display for Epoch {
     }
 }
 
-fn check_granularity(batch: &Batch, architecture: &Architecture, samples: &Samples) -> Result<()> {
+fn check_granularity(batch: &Batch, architecture: &Architecture, samples: &dyn Examples) -> Result<()> {
     let [_, channels, x, y, z] = batch.shape;
     let fits = [x, y, z].iter().zip(architecture.granularity()).all(|(size, factor)| size % factor == 0);
     ensure!(
@@ -259,6 +270,7 @@ impl Mean {
 mod tests {
     use super::*;
     use crate::learning::DetectionLoss;
+    use crate::learning::Samples;
     use crate::network::Kind;
     use crate::sampling::npy;
     use burn::backend::{Autodiff, Flex};
@@ -295,6 +307,8 @@ mod tests {
             decay: 1e-6,
             momentum: 0.1,
             initial_output: 0.0,
+            start: None,
+            frozen: 0,
             seed: 1,
             checkpoint_every: 2,
             checkpoints: folder.join("checkpoints"),

@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::input::Input;
+use super::output;
+
 /// Poolings on the way down, and upsamplings on the way up.
 pub const DEPTH: usize = 4;
 
@@ -15,6 +18,16 @@ pub enum Kind {
     Detection,
     /// Which level a voxel belongs to: slabs of sagittal slices → a regressed label value.
     Identification,
+    /// Where bodies are, which level each is and where its centre lies: whole volumes → the channels
+    /// of [`super::output`].
+    Volume,
+}
+
+impl Kind {
+    /// The stage of the pipeline that the network is for: the subcommand that trains it.
+    pub fn stage(self) -> Kind {
+        if self == Kind::Volume { Kind::Identification } else { self }
+    }
 }
 
 impl fmt::Display for Kind {
@@ -22,6 +35,7 @@ impl fmt::Display for Kind {
         f.pad(match self {
             Kind::Detection => "detection",
             Kind::Identification => "identification",
+            Kind::Volume => "volume",
         })
     }
 }
@@ -51,18 +65,20 @@ pub struct LayerShape {
 }
 
 impl Architecture {
-    /// Channels of the input: one for patches, the slices of a slab for planes.
+    /// Channels of the input: one for patches, the slices of a slab for planes, one for each window
+    /// of intensities for volumes.
     pub fn inputs(&self) -> usize {
         match self.kind {
             Kind::Detection => 1,
             Kind::Identification => 8,
+            Kind::Volume => Input::WINDOWS,
         }
     }
 
     /// Pooling and upsampling factors along x, y, z.
     pub fn pooling(&self) -> [usize; 3] {
         match self.kind {
-            Kind::Detection => [2, 2, 2],
+            Kind::Detection | Kind::Volume => [2, 2, 2],
             Kind::Identification => [1, 2, 2],
         }
     }
@@ -104,6 +120,13 @@ impl Architecture {
                 kernel: [1, 1, 1],
                 normalised: false,
                 rectified: true,
+            },
+            Kind::Volume => LayerShape {
+                inputs: width(0),
+                outputs: output::CHANNELS,
+                kernel: [1, 1, 1],
+                normalised: false,
+                rectified: false,
             },
         });
         layers

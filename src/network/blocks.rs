@@ -22,12 +22,14 @@ struct BatchNorm<B: Backend> {
     mean: RunningState<Tensor<B, 1>>,
     variance: RunningState<Tensor<B, 1>>,
     momentum: f64,
+    /// Whether training uses the running statistics as they are.
+    frozen: bool,
 }
 
 impl<B: KernelBackend> BatchNorm<B> {
     /// `[n, channel, x, y, z]` → the same, with a ReLU if `rectified`.
     fn forward(&self, x: Tensor<B, 5>, rectified: bool) -> Tensor<B, 5> {
-        if !B::ad_enabled(&x.device()) {
+        if self.frozen || !B::ad_enabled(&x.device()) {
             let scale = self.gamma.val() / (self.variance.value() + EPSILON).sqrt();
             let offset = self.beta.val() - self.mean.value() * scale.clone();
             return rescale(x, scale, offset, rectified);
@@ -94,6 +96,7 @@ impl<B: Backend> Layer<B> {
                 mean: RunningState::new(vector(&norm.mean)),
                 variance: RunningState::new(vector(&norm.variance)),
                 momentum: MOMENTUM,
+                frozen: false,
             }),
             rectified: shape.rectified,
         }
@@ -103,6 +106,14 @@ impl<B: Backend> Layer<B> {
     pub fn with_momentum(mut self, momentum: f64) -> Self {
         if let Some(norm) = &mut self.norm {
             norm.momentum = momentum;
+        }
+        self
+    }
+
+    /// The layer with its running statistics frozen: training computes what the finished layer will.
+    pub fn frozen(mut self) -> Self {
+        if let Some(norm) = &mut self.norm {
+            norm.frozen = true;
         }
         self
     }

@@ -14,8 +14,9 @@ pub trait Predictor {
     /// What the network looks like.
     fn architecture(&self) -> Architecture;
 
-    /// `[n, inputs, x, y, z]` → probabilities `[n, 2, x, y, z]` (detection) or label values
-    /// `[n, 1, x, y, z]` (identification). Extents are multiples of the granularity.
+    /// `[n, inputs, x, y, z]` → probabilities `[n, 2, x, y, z]` (detection), label values
+    /// `[n, 1, x, y, z]` (identification) or the channels of [`super::output`] (volume). Extents are
+    /// multiples of the granularity.
     fn predict(&self, input: Array5<f32>) -> Result<Array5<f32>>;
 
     /// Memory that the weights take.

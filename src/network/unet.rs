@@ -6,6 +6,7 @@ use burn::tensor::backend::Backend;
 
 use super::architecture::{Architecture, DEPTH, Kind};
 use super::blocks::Layer;
+use super::input::Input;
 use super::weights::Weights;
 use crate::kernels::{KernelBackend, pool};
 
@@ -32,9 +33,15 @@ impl<B: Backend> Unet<B> {
         self
     }
 
+    /// The network with its running statistics frozen, in place of the batch's while training too.
+    pub fn frozen(mut self) -> Self {
+        self.layers = self.layers.into_iter().map(Layer::frozen).collect();
+        self
+    }
+
     /// The network's weights as plain numbers.
-    pub fn weights(&self, architecture: Architecture) -> Weights {
-        Weights { architecture, layers: self.layers.iter().map(Layer::weights).collect() }
+    pub fn weights(&self, architecture: Architecture, input: Option<Input>) -> Weights {
+        Weights { architecture, input, layers: self.layers.iter().map(Layer::weights).collect() }
     }
 }
 
@@ -62,11 +69,11 @@ impl<B: KernelBackend> Unet<B> {
     }
 }
 
-/// What leaves a network: probabilities `[n, 2, x, y, z]` of background and vertebra, or label
-/// values `[n, 1, x, y, z]`.
+/// What leaves a network: probabilities `[n, 2, x, y, z]` of background and vertebra, label values
+/// `[n, 1, x, y, z]`, or the channels of [`super::output`].
 pub fn activate<B: Backend>(kind: Kind, output: Tensor<B, 5>) -> Tensor<B, 5> {
     match kind {
         Kind::Detection => burn::tensor::activation::softmax(output, 1),
-        Kind::Identification => output,
+        Kind::Identification | Kind::Volume => output,
     }
 }

@@ -3,6 +3,8 @@
 //! Skeleton → tissues → voxels → scanner: a random spine with real distances and curves, the bones
 //! and organs around it as shapes, these painted onto a grid, and what a scanner makes of that.
 
+mod disease;
+mod girdle;
 mod organs;
 mod randomness;
 mod scanner;
@@ -16,6 +18,16 @@ use crate::annotation::Centroid;
 use crate::sampling::random::Legacy;
 use crate::scan::Geometry;
 
+/// Whom the phantoms are made after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cohort {
+    /// Tight crops around healthy spines, as in the data set of the original.
+    Healthy,
+    /// What comes to a hospital: any part of the trunk, arms and hips in view or not, worn, broken and
+    /// treated spines, every bone density and contrast agent, thick slices.
+    Hospital,
+}
+
 /// A synthetic scan.
 pub struct Phantom {
     /// Hounsfield units, `[x, y, z]` in LPS order.
@@ -26,15 +38,20 @@ pub struct Phantom {
     pub centroids: Vec<Centroid>,
 }
 
-/// Makes phantom `number` of the series that `seed` names; the same pair gives the same phantom.
-pub fn generate(seed: u32, number: usize) -> Phantom {
+/// Makes phantom `number` of the series that `seed` names; the same arguments give the same phantom.
+///
+/// `voxel` is the size of its voxels in mm; without it every scan has its own.
+pub fn generate(seed: u32, number: usize, cohort: Cohort, voxel: Option<f64>) -> Phantom {
     // A prime stride keeps neighbouring seeds from sharing phantoms.
     let mut random = Legacy::seeded(seed.wrapping_mul(7_368_787).wrapping_add(number as u32));
-    let spine = skeleton::Spine::random(&mut random);
-    let view = scanner::View::random(&spine, &mut random);
-    let parts = tissues::parts(&spine, &mut random);
+    let spine = skeleton::Spine::random(cohort, &mut random);
+    let view = match cohort {
+        Cohort::Healthy => scanner::View::crop(&spine, &mut random),
+        Cohort::Hospital => scanner::View::any(&spine, &mut random),
+    };
+    let parts = tissues::parts(&spine, cohort, &mut random);
     let centroids = view.centroids(&spine);
-    let (voxels, geometry) = view.scan(&parts, &mut random);
+    let (voxels, geometry) = view.scan(&parts, cohort, voxel, &mut random);
     Phantom { voxels, geometry, centroids }
 }
 
@@ -45,7 +62,8 @@ mod tests {
 
     #[test]
     fn the_same_seed_and_number_give_the_same_phantom_and_others_another() {
-        let [a, b, c] = [(3, 1), (3, 1), (3, 2)].map(|(seed, number)| generate(seed, number));
+        let [a, b, c] =
+            [(3, 1), (3, 1), (3, 2)].map(|(seed, number)| generate(seed, number, Cohort::Healthy, None));
         assert_eq!(a.voxels, b.voxels);
         assert_eq!(a.centroids, b.centroids);
         assert_ne!(a.centroids, c.centroids);
@@ -55,7 +73,7 @@ mod tests {
     fn phantoms_have_the_distances_and_intensities_of_real_scans() {
         let (mut distances, mut expected) = (Vec::new(), Vec::new());
         for number in 0..4 {
-            let Phantom { voxels, geometry, centroids } = generate(1, number);
+            let Phantom { voxels, geometry, centroids } = generate(1, number, Cohort::Healthy, None);
             assert!(centroids.len() >= 2);
             for centroid in &centroids {
                 let index = geometry.index(centroid.mm).map(|part| part.round() as usize);

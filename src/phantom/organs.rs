@@ -3,7 +3,7 @@
 
 use super::randomness::{around, between};
 use super::shapes::Shape;
-use super::skeleton::{Spine, UPRIGHT, Vector, along};
+use super::skeleton::{Spine, UPRIGHT, Vector};
 use super::tissues::{AIR, Densities, Part};
 use crate::sampling::random::Legacy;
 
@@ -31,21 +31,8 @@ struct Organs<'a> {
 }
 
 impl Organs<'_> {
-    /// The point so many mm to the left, to the front of the vertebrae's front edge and up, at a
-    /// height given as a level value: 10.5 is between T3 and T4.
-    fn at(&self, value: f64, [left, front, up]: Vector) -> Vector {
-        let last = self.spine.vertebrae.len() - 1;
-        let above = ((value - 1.0).floor() as usize).min(last);
-        let below = (above + 1).min(last);
-        let share = (value - 1.0 - above as f64).clamp(0.0, 1.0);
-        let of = |index: usize| {
-            let vertebra = &self.spine.vertebrae[index];
-            let edge = along(vertebra.centre, -vertebra.half[1], vertebra.back);
-            along(edge, -front * self.size, [0.0, 1.0, 0.0])
-        };
-        let (a, b) = (of(above), of(below));
-        let [x, y, z]: Vector = std::array::from_fn(|axis| a[axis] + share * (b[axis] - a[axis]));
-        [x + left * self.size, y, z + up * self.size]
+    fn at(&self, value: f64, offset: Vector) -> Vector {
+        self.spine.before(value, offset)
     }
 
     fn ball(&mut self, centre: Vector, radii: Vector, density: f64) {
@@ -87,7 +74,7 @@ impl Organs<'_> {
 
     /// Liver, stomach, pancreas, kidneys, the psoas and bowel with gas in the fat before L2 to S1.
     fn belly(&mut self, densities: &Densities, random: &mut Legacy) {
-        let organ = densities.organ;
+        let (organ, kidney) = (densities.organ, densities.kidney);
         self.ball(self.at(22.5, [0.0, 50.0, 0.0]), [105.0, 45.0, 130.0], densities.fat);
         self.ball(self.at(18.6, [-72.0, 40.0, 0.0]), [66.0, 72.0, 75.0], organ);
         self.ball(self.at(18.8, [-18.0, 32.0, 0.0]), [24.0, 14.0, 30.0], organ);
@@ -97,7 +84,7 @@ impl Organs<'_> {
         for side in [-1.0, 1.0] {
             let drop = if side < 0.0 { 0.3 } else { 0.0 };
             let height = 20.7 + drop + around(random, 0.0, 0.25);
-            self.ball(self.at(height, [side * 60.0, -14.0, 0.0]), [26.0, 24.0, 52.0], organ + 15.0);
+            self.ball(self.at(height, [side * 60.0, -14.0, 0.0]), [26.0, 24.0, 52.0], kidney);
             // The muscles beside the loin grow from L1 down.
             for (value, radius) in [(20.3, 9.0), (21.3, 15.0), (22.3, 19.0), (23.3, 22.0), (24.2, 21.0)] {
                 let off = 26.0 + radius * 0.8;
@@ -197,12 +184,13 @@ impl Organs<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::phantom::Cohort;
 
     #[test]
     fn organs_stand_at_their_heights() {
         let mut random = Legacy::seeded(1);
-        let spine = Spine::random(&mut random);
-        let densities = Densities::random(&mut random);
+        let spine = Spine::random(Cohort::Healthy, &mut random);
+        let densities = Densities::random(Cohort::Healthy, &mut random);
         let parts = organs(&spine, &densities, &mut random);
         let inside = |point: Vector| {
             parts.iter().rfind(|part| part.shape.distance(point) < 0.0).map(|part| part.density)

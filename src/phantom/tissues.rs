@@ -1,9 +1,9 @@
 //! The bones and organs around a spine, as solids with a density.
 
-use super::organs;
 use super::randomness::{around, between};
 use super::shapes::Shape;
 use super::skeleton::{Spine, UPRIGHT, Vector, Vertebra};
+use super::{Cohort, disease, girdle, organs};
 use crate::anatomy::{Level, Region};
 use crate::sampling::random::Legacy;
 
@@ -30,23 +30,44 @@ pub(super) struct Densities {
     pub marrow: f64,
     pub vessel: f64,
     pub organ: f64,
+    pub kidney: f64,
     /// Thickness of the bones' shell in mm.
     pub shell: f64,
 }
 
 impl Densities {
-    pub fn random(random: &mut Legacy) -> Self {
+    pub fn random(cohort: Cohort, random: &mut Legacy) -> Self {
         let contrast = random.uniform() < 0.5;
+        let organ_mean = if contrast { 100.0 } else { 55.0 };
+        if cohort == Cohort::Healthy {
+            let mut densities = Densities {
+                fat: around(random, -100.0, 8.0),
+                muscle: around(random, 55.0, 8.0),
+                lung: around(random, -820.0, 40.0),
+                disc: around(random, 85.0, 12.0),
+                cortex: around(random, 400.0, 70.0),
+                marrow: around(random, 190.0, 40.0),
+                vessel: if contrast { between(random, 120.0, 300.0) } else { 45.0 },
+                organ: around(random, organ_mean, 10.0),
+                kidney: 0.0,
+                shell: between(random, 1.2, 2.0),
+            };
+            densities.kidney = densities.organ + 15.0;
+            return densities;
+        }
+        // From osteoporosis to a young athlete, every phase of a contrast agent.
+        let organ = around(random, organ_mean, 22.0);
         Densities {
-            fat: around(random, -100.0, 8.0),
-            muscle: around(random, 55.0, 8.0),
-            lung: around(random, -820.0, 40.0),
-            disc: around(random, 85.0, 12.0),
-            cortex: around(random, 400.0, 70.0),
-            marrow: around(random, 190.0, 40.0),
-            vessel: if contrast { between(random, 120.0, 300.0) } else { 45.0 },
-            organ: around(random, if contrast { 100.0 } else { 55.0 }, 10.0),
-            shell: between(random, 1.2, 2.0),
+            fat: around(random, -98.0, 12.0),
+            muscle: around(random, 50.0, 14.0),
+            lung: around(random, -790.0, 70.0),
+            disc: around(random, 85.0, 20.0),
+            cortex: between(random, 260.0, 800.0),
+            marrow: between(random, 50.0, 340.0),
+            vessel: if contrast { between(random, 80.0, 450.0) } else { around(random, 42.0, 6.0) },
+            organ,
+            kidney: organ + if contrast { between(random, 10.0, 130.0) } else { -20.0 },
+            shell: between(random, 0.8, 2.4),
         }
     }
 }
@@ -58,11 +79,14 @@ struct Builder<'a> {
 }
 
 /// All parts of a person, in the order in which they are painted.
-pub fn parts(spine: &Spine, random: &mut Legacy) -> Vec<Part> {
-    let densities = Densities::random(random);
+pub fn parts(spine: &Spine, cohort: Cohort, random: &mut Legacy) -> Vec<Part> {
+    let densities = Densities::random(cohort, random);
     let mut builder = Builder { spine, densities, parts: Vec::new() };
     builder.flesh(random);
     builder.parts.extend(organs::organs(spine, &builder.densities, random));
+    if cohort == Cohort::Hospital {
+        builder.parts.extend(girdle::girdle(spine, &builder.densities, random));
+    }
     builder.head();
     builder.ribs(random);
     builder.pelvis();
@@ -71,6 +95,9 @@ pub fn parts(spine: &Spine, random: &mut Legacy) -> Vec<Part> {
             builder.disc(vertebra, below);
         }
         builder.vertebra(vertebra);
+    }
+    if cohort == Cohort::Hospital {
+        builder.parts.extend(disease::disease(spine, &builder.densities, random));
     }
     builder.parts
 }
@@ -170,7 +197,12 @@ impl Builder<'_> {
         let canal = if region == Region::Lumbar { 9.0 } else { 8.0 };
         let behind = deep + canal;
         if value > 1.0 {
-            self.bone(Shape::Body { centre: vertebra.centre, axes, half: vertebra.half });
+            self.bone(Shape::Body {
+                centre: vertebra.centre,
+                axes,
+                half: vertebra.half,
+                wedge: vertebra.wedge,
+            });
         } else {
             // Front arch and side masses; the body's place is taken by the dens of C2.
             self.rod([at(-13.0, -3.0, 0.0), at(0.0, -9.0, 0.0)], [4.0, 3.5]);
@@ -251,7 +283,7 @@ impl Builder<'_> {
         let gap = (0..3).map(|axis| (from[axis] - to[axis]).powi(2)).sum::<f64>().sqrt();
         let half = [below.half[0] * 0.98, below.half[1] * 0.98, gap / 2.0 + 1.5];
         let axes = [above.left, above.back, above.up];
-        self.solid(Shape::Body { centre, axes, half }, self.densities.disc);
+        self.solid(Shape::Body { centre, axes, half, wedge: 0.0 }, self.densities.disc);
     }
 
     /// Ribs T1 to T12: back and out from the joint, around the chest, down and forward.

@@ -1,5 +1,6 @@
 //! From annotated scans to training samples: dense labellings, patches and slabs.
 
+pub mod augmentation;
 mod deformation;
 pub mod labelling;
 pub mod npy;
@@ -7,6 +8,7 @@ mod padding;
 pub mod patches;
 pub mod random;
 pub mod slabs;
+pub mod targets;
 
 pub use deformation::Deformation;
 pub use padding::padded;

@@ -4,6 +4,7 @@ mod geometry;
 mod intensity;
 pub mod nifti;
 mod orientation;
+mod reduce;
 mod resample;
 
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use ndarray::Array3;
 pub use geometry::Geometry;
 pub use intensity::{Scale, normalise, replace_non_finite};
 pub use orientation::Orientation;
+pub use reduce::{Grid, reduce};
 pub use resample::{resample, resampled_shape};
 
 /// Voxels with the grid they lie on.

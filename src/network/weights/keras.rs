@@ -94,7 +94,7 @@ fn assemble(kind: Kind, convolutions: Vec<(Tensor, Tensor)>, norms: Vec<[Vec<f32
         };
         layers.push(LayerWeights { kernel: from_keras(shape, &kernel.1), bias: bias.1, norm });
     }
-    let weights = Weights { architecture, layers };
+    let weights = Weights { architecture, input: None, layers };
     weights.check()?;
     Ok(weights)
 }
@@ -152,6 +152,11 @@ fn names_of_weights(attributes: &std::collections::HashMap<String, AttrValue>) -
 
 /// Writes the weights as Keras's `save_weights` lays them out below `model_weights`.
 pub fn write(path: &Path, weights: &Weights) -> Result<()> {
+    ensure!(
+        weights.architecture.kind != Kind::Volume,
+        "a volume network is no network of the Keras pipeline; give {} the ending .safetensors",
+        path.display()
+    );
     let planar = weights.architecture.kind == Kind::Identification;
     let rank = if planar { 4 } else { 5 };
     let mut file = FileBuilder::new();

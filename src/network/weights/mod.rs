@@ -10,6 +10,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::architecture::{Architecture, Kind};
+use super::input::Input;
+use super::output::BODY;
 use crate::sampling::random::Legacy;
 
 /// Batch normalisation of one layer, one number a channel each.
@@ -41,6 +43,8 @@ pub struct LayerWeights {
 pub struct Weights {
     /// What the network looks like.
     pub architecture: Architecture,
+    /// What it is given; the original's networks take whatever the stages give them.
+    pub input: Option<Input>,
     /// One entry a convolution.
     pub layers: Vec<LayerWeights>,
 }
@@ -49,7 +53,7 @@ impl Weights {
     /// Fresh weights: Glorot-uniform kernels, zero biases, identity normalisation (SPEC §6).
     pub fn initial(architecture: Architecture, seed: u32) -> Weights {
         let mut random = Legacy::seeded(seed);
-        let layers = architecture
+        let mut layers: Vec<LayerWeights> = architecture
             .layers()
             .iter()
             .map(|shape| {
@@ -69,10 +73,16 @@ impl Weights {
                 }
             })
             .collect();
-        Weights { architecture, layers }
+        if let (Kind::Volume, Some(output)) = (architecture.kind, layers.last_mut()) {
+            // Bodies are rare; to learn that first would take the first hundred steps.
+            output.bias[BODY] = -4.6;
+        }
+        let input = (architecture.kind == Kind::Volume).then_some(Input::DEFAULT);
+        Weights { architecture, input, layers }
     }
 
-    /// Reads a model in either format, whatever its name, a checkpoint too. Errors name the file.
+    /// Reads a model for the stage `kind` in either format, whatever its name, a checkpoint too. Errors
+    /// name the file.
     pub fn read(path: &Path, kind: Kind) -> Result<Weights> {
         ensure!(
             path.is_file(),
@@ -84,7 +94,11 @@ impl Weights {
             Format::Keras => keras::read(path, kind)?,
         };
         let found = weights.architecture.kind;
-        ensure!(found == kind, "{} is a model for {found}; a model for {kind} is needed", path.display());
+        ensure!(
+            found.stage() == kind,
+            "{} is a model for {found}; a model for {kind} is needed",
+            path.display()
+        );
         Ok(weights)
     }
 

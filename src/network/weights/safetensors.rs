@@ -8,12 +8,15 @@ use anyhow::{Context, Result, ensure};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 
 use super::{LayerWeights, Norm, Weights};
+use crate::network::{Input, Kind};
 
 /// The one metadata entry of the file, a JSON object of strings: the format's library writes several
 /// in random order, and equal models should be equal files.
 const METADATA: &str = "vertebrae";
 /// Its key that holds the architecture as JSON.
 const ARCHITECTURE: &str = "architecture";
+/// Its key that holds what the network is given, as JSON.
+const INPUT: &str = "input";
 
 /// Further numbers stored beside the weights: name → values.
 pub type Extra = (String, Vec<f32>);
@@ -32,6 +35,9 @@ pub fn write(
 ) -> Result<()> {
     let mut metadata = metadata.clone();
     metadata.insert(ARCHITECTURE.to_owned(), serde_json::to_string(&weights.architecture)?);
+    if let Some(input) = &weights.input {
+        metadata.insert(INPUT.to_owned(), serde_json::to_string(input)?);
+    }
     metadata.insert("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
     let metadata = HashMap::from([(METADATA.to_owned(), serde_json::to_string(&metadata)?)]);
     let mut tensors: Vec<(String, Vec<usize>, &[f32])> = Vec::new();
@@ -105,7 +111,14 @@ fn parse(bytes: &[u8]) -> Result<(Weights, BTreeMap<String, String>, Vec<Extra>)
             },
         });
     }
-    let weights = Weights { architecture, layers };
+    let input: Option<Input> = metadata.get(INPUT).map(|text| serde_json::from_str(text)).transpose()?;
+    if architecture.kind == Kind::Volume {
+        let input = input.context("its metadata does not say what it is given")?;
+        let ordered =
+            input.windows.iter().all(|[low, high]| low.is_finite() && high.is_finite() && low < high);
+        ensure!(ordered && (0.1..100.0).contains(&input.spacing), "it claims to be given {input:?}");
+    }
+    let weights = Weights { architecture, input, layers };
     weights.check()?;
     let extra = tensors
         .tensors()

@@ -1,0 +1,170 @@
+//! From the answer of a volume network to single bodies: every voxel of a body points to its centre.
+
+use ndarray::{Array3, s};
+
+use crate::anatomy::Level;
+use crate::inference::volume::Field;
+use crate::learning::{sigmoid, softmax};
+use crate::network::output;
+
+/// A voxel votes if it is a body's with at least this probability.
+const VOTES: f32 = 0.2;
+/// Votes this close to a centre are its own, in mm: half the distance of cervical bodies.
+const OWN: f64 = 8.0;
+/// The smallest body that counts, in mm³ of votes: a third of a cervical one's ball.
+const LEAST: f64 = 300.0;
+/// Rounds that move a centre to the middle of its votes.
+const ROUNDS: usize = 4;
+
+/// A body cut out of a scan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    /// Centre in mm from the scan's first voxel, LPS order.
+    pub mm: [f64; 3],
+    /// How likely it is each level value, C1 first, S2 last.
+    pub levels: [f64; Level::MAX_VALUE as usize],
+    /// Volume of its votes in mm³.
+    pub volume: f64,
+    /// Mean probability of its voxels to be a body's.
+    pub presence: f64,
+}
+
+struct Vote {
+    /// In mm.
+    at: [f64; 3],
+    weight: f32,
+    voxel: [usize; 3],
+}
+
+/// The bodies of a scan in no particular order.
+pub fn candidates(field: &Field) -> Vec<Candidate> {
+    let (_, nx, ny, nz) = field.values.dim();
+    let mut votes = Vec::new();
+    // Weight of the votes that meet in each voxel.
+    let mut density = Array3::<f32>::zeros((nx, ny, nz));
+    for ((x, y, z), &logit) in field.values.slice(s![output::BODY, .., .., ..]).indexed_iter() {
+        let weight = sigmoid(logit);
+        if weight < VOTES {
+            continue;
+        }
+        let voxel = [x, y, z];
+        let index: [f64; 3] = std::array::from_fn(|axis| {
+            voxel[axis] as f64 + f64::from(field.values[[output::OFFSETS.start + axis, x, y, z]])
+        });
+        let near = [nx, ny, nz];
+        let near: [usize; 3] =
+            std::array::from_fn(|axis| index[axis].round().clamp(0.0, near[axis] as f64 - 1.0) as usize);
+        density[near] += weight;
+        votes.push(Vote { at: field.grid.mm(index), weight, voxel });
+    }
+    let volume = field.grid.spacing.powi(3);
+    let mut free: Vec<bool> = vec![true; votes.len()];
+    let mut found = Vec::new();
+    // The strongest meeting place first; its votes are spent.
+    let mut peaks: Vec<([usize; 3], f32)> = density
+        .indexed_iter()
+        .filter(|(_, weight)| **weight > 0.0)
+        .map(|((x, y, z), _)| ([x, y, z], around(&density, [x, y, z])))
+        .collect();
+    peaks.sort_by(|a, b| b.1.total_cmp(&a.1));
+    for (peak, _) in peaks {
+        let mut centre = field.grid.mm(peak.map(|index| index as f64));
+        for _ in 0..ROUNDS {
+            let own =
+                votes.iter().zip(&free).filter(|(vote, free)| **free && distance(vote.at, centre) < OWN);
+            let (mut sum, mut weight) = ([0.0; 3], 0.0);
+            for (vote, _) in own {
+                (0..3).for_each(|axis| sum[axis] += f64::from(vote.weight) * vote.at[axis]);
+                weight += f64::from(vote.weight);
+            }
+            if weight == 0.0 {
+                break;
+            }
+            centre = sum.map(|part| part / weight);
+        }
+        let own: Vec<usize> = (0..votes.len())
+            .filter(|&index| free[index] && distance(votes[index].at, centre) < OWN)
+            .collect();
+        let weight: f64 = own.iter().map(|&index| f64::from(votes[index].weight)).sum();
+        if weight * volume < LEAST {
+            continue;
+        }
+        let mut levels = [0.0; Level::MAX_VALUE as usize];
+        for &index in &own {
+            free[index] = false;
+            let [x, y, z] = votes[index].voxel;
+            let mut chances: Vec<f32> = field.values.slice(s![output::LEVELS, x, y, z]).to_vec();
+            softmax(&mut chances);
+            for (level, chance) in levels.iter_mut().zip(chances) {
+                *level += f64::from(votes[index].weight * chance) / weight;
+            }
+        }
+        found.push(Candidate {
+            mm: centre,
+            levels,
+            volume: weight * volume,
+            presence: weight / own.len() as f64,
+        });
+    }
+    found
+}
+
+/// The sum over a voxel and its neighbours.
+fn around(density: &Array3<f32>, [x, y, z]: [usize; 3]) -> f32 {
+    let size: [usize; 3] = density.dim().into();
+    let span = |at: usize, axis: usize| at.saturating_sub(1)..(at + 2).min(size[axis]);
+    density.slice(s![span(x, 0), span(y, 1), span(z, 2)]).sum()
+}
+
+fn distance(a: [f64; 3], b: [f64; 3]) -> f64 {
+    (0..3).map(|axis| (a[axis] - b[axis]).powi(2)).sum::<f64>().sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::annotation::Centroid;
+    use crate::sampling::targets;
+    use crate::scan::Grid;
+    use ndarray::Array4;
+
+    #[test]
+    fn a_perfect_answer_gives_back_every_body_with_its_level() {
+        let grid = Grid { shape: [24, 24, 64], spacing: 4.0, origin: [0.5, -0.5, 0.0] };
+        let names = ["C5", "C6", "C7", "T1", "T2"];
+        let truth: Vec<Centroid> = names
+            .iter()
+            .enumerate()
+            .map(|(index, name)| {
+                let mm = [45.0, 43.0 + index as f64, 200.0 - 18.3 * index as f64];
+                Centroid { level: name.parse().unwrap(), mm }
+            })
+            .collect();
+        let balls: Vec<_> = targets::balls(&truth)
+            .into_iter()
+            .map(|ball| targets::Ball { centre: grid.index(ball.centre), radius: ball.radius / 4.0, ..ball })
+            .collect();
+        let labels =
+            targets::paint(grid.shape, &balls, std::array::from_fn(|axis| 0.0..grid.shape[axis] as f64));
+        let labels = Array4::from_shape_vec((targets::CHANNELS, 24, 24, 64), labels).unwrap();
+        let mut values = Array4::zeros((output::CHANNELS, 24, 24, 64));
+        for ((x, y, z), &body) in labels.slice(s![targets::BODY, .., .., ..]).indexed_iter() {
+            values[[output::BODY, x, y, z]] = if body > 0.0 { 6.0 } else { -6.0 };
+            if body > 0.0 {
+                let level = labels[[targets::LEVEL, x, y, z]] as usize;
+                values[[output::LEVELS.start + level - 1, x, y, z]] = 8.0;
+                for axis in 0..3 {
+                    values[[output::OFFSETS.start + axis, x, y, z]] =
+                        labels[[targets::OFFSETS.start + axis, x, y, z]];
+                }
+            }
+        }
+        let mut found = candidates(&Field { values, grid });
+        found.sort_by(|a, b| b.mm[2].total_cmp(&a.mm[2]));
+        assert_eq!(found.len(), truth.len());
+        for (candidate, truth) in found.iter().zip(&truth) {
+            assert!(distance(candidate.mm, truth.mm) < 0.01, "{candidate:?}");
+            assert!(candidate.levels[truth.level.value() as usize - 1] > 0.9);
+        }
+    }
+}

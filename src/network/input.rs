@@ -1,0 +1,56 @@
+//! What a network of whole volumes is given.
+
+use ndarray::{Array3, Array4, Axis, Zip};
+use serde::{Deserialize, Serialize};
+
+/// The grid and the intensities that a network was trained with, part of its file.
+///
+/// Unlike mean and deviation of whatever a crop contains, a window of Hounsfield units means the same
+/// in every scan.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Input {
+    /// Voxels in mm.
+    pub spacing: f64,
+    /// Hounsfield units that become -1 and 1 in each channel; what is beyond is cut off.
+    pub windows: [[f32; 2]; Input::WINDOWS],
+}
+
+impl Input {
+    /// Intensity outside of a scan: air, in Hounsfield units.
+    pub const OUTSIDE: f32 = -1000.0;
+
+    /// Channels.
+    pub const WINDOWS: usize = 2;
+
+    /// Voxels that hold a whole trunk in a moment and still part cervical vertebrae, 17 mm from one
+    /// to the next; a window that shows lungs, flesh and bones, and one that parts organs from fat.
+    pub const DEFAULT: Input = Input { spacing: 4.0, windows: [[-1000.0, 1000.0], [-160.0, 320.0]] };
+
+    /// Hounsfield units `[x, y, z]` → `[channel, x, y, z]`.
+    pub fn channels(&self, intensities: &Array3<f32>) -> Array4<f32> {
+        let (x, y, z) = intensities.dim();
+        let mut channels = Array4::zeros((Self::WINDOWS, x, y, z));
+        for (mut channel, [low, high]) in channels.axis_iter_mut(Axis(0)).zip(self.windows) {
+            Zip::from(&mut channel).and(intensities).par_for_each(|value, &intensity| {
+                *value = (intensity.clamp(low, high) - low) / (high - low) * 2.0 - 1.0;
+            });
+        }
+        channels
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    #[test]
+    fn windows_end_at_minus_one_and_one() {
+        let channels = Input::DEFAULT.channels(&array![[[-3000.0, 0.0, 80.0, 3000.0]]]);
+        let expected = array![[[[-1.0, 0.0, 0.08, 1.0]]], [[[-1.0, -1.0 / 3.0, 0.0, 1.0]]]];
+        assert!(
+            channels.iter().zip(&expected).all(|(a, b): (&f32, &f32)| (a - b).abs() < 1e-6),
+            "{channels}"
+        );
+    }
+}

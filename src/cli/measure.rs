@@ -4,22 +4,26 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::options::{Annotated, Computing, Cutting, Reading, not_negative, positive, size};
-use vertebrae::anatomy::Region;
+use vertebrae::anatomy::{Level, Region};
 use vertebrae::annotation::Centroid;
 use vertebrae::batch::Failures;
-use vertebrae::decoding::{Thresholds, Vertebra, by_median};
+use vertebrae::decoding::candidate::{self, Candidate};
+use vertebrae::decoding::sequence::Flag;
+use vertebrae::decoding::{Thresholds, Vertebra, bodies, by_median, runs};
 use vertebrae::device::Device;
 use vertebrae::evaluation::{Comparison, REACH, Summary, Tally, compare, numpy_mean};
 use vertebrae::inference::detect::detect;
 use vertebrae::inference::identify::identify;
 use vertebrae::inference::tiling::Tiling;
-use vertebrae::network::{Kind, Predictor, Weights};
+use vertebrae::inference::volume::{Field, answer};
+use vertebrae::network::{Input, Kind, Predictor, Weights};
 use vertebrae::progress::Progress;
 use vertebrae::report::{self, MeasureText};
+use vertebrae::scan::Volume;
 use vertebrae::{artifact, scan};
 
 #[derive(Args)]
@@ -39,6 +43,9 @@ pub struct Measure {
     /// Size of exact detection patches in voxels; the middle half of each is kept
     #[arg(long, value_name = "XxYxZ", default_value = "64x64x80", value_parser = size::<3>)]
     sample_size: [usize; 3],
+    /// How voxels become vertebrae
+    #[arg(long, value_enum, default_value = "median")]
+    decode: Decode,
     /// A label needs more mm³ than this share of its vertebra's diameter cubed
     #[arg(long, value_name = "SHARE", default_value = "0.4", value_parser = not_negative)]
     diameter_share: f64,
@@ -54,6 +61,15 @@ pub struct Measure {
     reading: Reading,
     #[command(flatten)]
     computing: Computing,
+}
+
+/// How voxels become vertebrae.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Decode {
+    /// The original's way: the middle of all voxels of a label, whatever stands beside it
+    Median,
+    /// The most likely sequence of levels that a spine can have
+    Sequence,
 }
 
 /// What `--json` holds.
@@ -95,6 +111,35 @@ struct Found {
     label: String,
     voxels: usize,
     mm: [f64; 3],
+    #[serde(flatten)]
+    certainty: Option<Certainty>,
+}
+
+/// What only a sequence knows.
+#[derive(Serialize)]
+struct Certainty {
+    confidence: f64,
+    alternatives: Vec<(Level, f64)>,
+    flags: Vec<Flag>,
+}
+
+/// A network, ready.
+struct Network {
+    predictor: Box<dyn Predictor>,
+    /// What it is given, if it sees whole volumes.
+    input: Option<Input>,
+}
+
+impl Network {
+    fn new(device: &Device, path: &Path, stage: Kind) -> Result<Network> {
+        let weights = Weights::read(path, stage)?;
+        Ok(Network { predictor: device.predictor(&weights)?, input: weights.input })
+    }
+
+    /// The answer for a whole volume, of a network that gives one.
+    fn answer(&self, volume: &Volume) -> Result<Option<Field>> {
+        self.input.map(|input| answer(volume, self.predictor.as_ref(), &input)).transpose()
+    }
 }
 
 #[derive(Serialize)]
@@ -108,12 +153,12 @@ struct Figures {
 impl Measure {
     pub fn run(self) -> Result<()> {
         let tiling = Tiling::of(self.sample_size, [16; 3])?;
-        let detection = Weights::read(&self.detection_model, Kind::Detection)?;
-        let identification = Weights::read(&self.identification_model, Kind::Identification)?;
-        let scans = scan::find(&self.dataset)?;
         let device = self.computing.device();
-        let networks = [device.predictor(&detection)?, device.predictor(&identification)?];
-        drop((detection, identification));
+        let networks = [
+            Network::new(&device, &self.detection_model, Kind::Detection)?,
+            Network::new(&device, &self.identification_model, Kind::Identification)?,
+        ];
+        let scans = scan::find(&self.dataset)?;
         let progress = Progress::on_stderr();
         let mut text = MeasureText::new(std::io::stdout());
         text.models(&self.detection_model, &self.identification_model)?;
@@ -147,7 +192,7 @@ impl Measure {
         number: usize,
         path: &Path,
         tiling: &Tiling,
-        [detector, identifier]: &[Box<dyn Predictor>; 2],
+        [detector, identifier]: &[Network; 2],
         text: &mut MeasureText<std::io::Stdout>,
         progress: &Progress,
     ) -> Result<ScanResult> {
@@ -155,21 +200,36 @@ impl Measure {
         let spacing = self.reading.spacing;
         let Annotated { scan, centroids, stored } = self.reading.annotated(path)?;
         let frame = scan.frame.clone();
+        progress.aside(|| text.scan(number, path))?;
+        let (found, named) = (detector.answer(&scan.volume)?, identifier.answer(&scan.volume)?);
         let (volume, scale) = scan.normalised(spacing);
         let shape = volume.dim().into();
-        let (detector, identifier) = (detector.as_ref(), identifier.as_ref());
+        let (detector, identifier) = (detector.predictor.as_ref(), identifier.predictor.as_ref());
         let plan = self.cutting.plan(&volume, scale, *tiling, [detector, identifier]);
-        progress
-            .aside(|| text.scan(number, path).and_then(|()| text.detection_begins(&plan.tiling, shape)))?;
-        let mask = detect(&volume, detector, &plan, progress)?;
-        progress.aside(|| text.identification_begins())?;
-        let slices = self.cutting.slices(spacing);
-        let mut levels = identify(&volume, &mask, identifier, slices, progress)?;
+        progress.aside(|| text.detection_begins(&plan.tiling, shape))?;
+        let mask = match &found {
+            Some(field) => field.mask(shape, spacing),
+            None => detect(&volume, detector, &plan, progress)?,
+        };
+        progress.aside(|| text.detection_ends().and_then(|()| text.identification_begins()))?;
+        let mut levels = match &named {
+            Some(field) => field.levels(shape, spacing),
+            None => identify(&volume, &mask, identifier, self.cutting.slices(spacing), progress)?,
+        };
         levels.zip_mut_with(&mask, |level, &inside| *level *= inside);
         progress.clear();
         text.aggregation_begins()?;
-        let thresholds = Thresholds { diameter_share: self.diameter_share, least: self.least_volume };
-        let mut vertebrae = by_median(&levels, spacing, &thresholds);
+        let (mut vertebrae, certainties) = match (self.decode, &named) {
+            (Decode::Median, _) => {
+                let thresholds = Thresholds { diameter_share: self.diameter_share, least: self.least_volume };
+                (by_median(&levels, spacing, &thresholds), Vec::new())
+            }
+            // A network of whole volumes parts the bodies itself.
+            (Decode::Sequence, Some(names)) => {
+                self.sequence(bodies::candidates(found.as_ref().unwrap_or(names), names))
+            }
+            (Decode::Sequence, None) => self.sequence(runs::candidates(&levels, spacing)),
+        };
         let in_lps: Vec<Centroid> = vertebrae.iter().map(Vertebra::centroid).collect();
         report::sagittal(&self.picture(path), &volume, spacing, &centroids, &in_lps)?;
 
@@ -186,7 +246,9 @@ impl Measure {
             detected_voxels: mask.iter().filter(|&&value| value > 0).count(),
             vertebrae: vertebrae
                 .iter()
-                .map(|vertebra| Found {
+                .zip(certainties.into_iter().map(Some).chain(std::iter::repeat_with(|| None)))
+                .map(|(vertebra, certainty)| Found {
+                    certainty,
                     label: vertebra.level.to_string(),
                     voxels: vertebra.voxels,
                     mm: vertebra.mm,
@@ -196,6 +258,25 @@ impl Measure {
             average: numpy_mean(&distances),
             seconds: begin.elapsed().as_secs_f64(),
         })
+    }
+
+    /// The most likely sequence over candidate bodies, and how sure each label is.
+    fn sequence(&self, mut candidates: Vec<Candidate>) -> (Vec<Vertebra>, Vec<Certainty>) {
+        let named = candidate::name(&mut candidates);
+        let voxel = self.reading.spacing.powi(3);
+        named
+            .into_iter()
+            .map(|named| {
+                let voxels = (candidates[named.body].volume / voxel).round() as usize;
+                let mm = named.mm.map(vertebrae::decoding::hundredth);
+                let certainty = Certainty {
+                    confidence: named.confidence,
+                    alternatives: named.alternatives,
+                    flags: named.flags,
+                };
+                (Vertebra { level: named.level, mm, voxels }, certainty)
+            })
+            .unzip()
     }
 
     /// Where a scan's picture goes: named like the scan, in the subfolder the scan lies in.

@@ -4,8 +4,8 @@
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
-use super::options::{at_least_one, not_negative, size};
-use super::training::{Origin, Recipe, Training};
+use super::options::{at_least_one, not_negative};
+use super::training::{Origin, Recipe, Training, Whole};
 use vertebrae::learning::Objective;
 
 /// What the network sees and answers.
@@ -14,7 +14,7 @@ enum Arch {
     /// The original's: slabs of eight sagittal slices, a level value for each pixel; learns from the
     /// samples of gen-identification
     Slab,
-    /// Whole volumes of 4 mm voxels: bodies, their levels and centres; learns from annotated scans,
+    /// Whole volumes at once: bodies, their levels and centres; learns from annotated scans,
     /// altered on the fly
     Volume,
 }
@@ -30,19 +30,15 @@ pub struct TrainIdentification {
     /// Times every sample is seen
     #[arg(long, default_value = "35", value_parser = at_least_one)]
     epochs: usize,
-    /// Samples a step [default: 32, 2 for volume]
+    /// Samples a step [default: 32, 4 for volume]
     #[arg(long, value_parser = at_least_one)]
     batch_size: Option<usize>,
     /// Level value that an untrained slab network answers everywhere (C1 is 1, S2 is 26); one in the
     /// middle saves the first epochs of a short training
     #[arg(long, value_name = "VALUE", default_value = "0", value_parser = not_negative)]
     initial_level: f64,
-    /// Voxels of 4 mm that a volume network sees at once while training
-    #[arg(long, value_name = "XxYxZ", default_value = "64x64x96", value_parser = size::<3>)]
-    patch: [usize; 3],
-    /// Patches an epoch, for volume
-    #[arg(long, value_name = "N", default_value = "200", value_parser = at_least_one)]
-    patches: usize,
+    #[command(flatten)]
+    whole: Whole,
     #[command(flatten)]
     training: Training,
 }
@@ -61,10 +57,7 @@ impl TrainIdentification {
             Arch::Slab => {
                 recipe(Objective::Identification, 32, 32, self.initial_level as f32, Origin::Samples)
             }
-            Arch::Volume => {
-                let examples = Origin::Scans { patch: self.patch, patches: self.patches };
-                recipe(Objective::Volume, 16, 2, 0.0, examples)
-            }
+            Arch::Volume => recipe(Objective::Volume, 16, 4, 0.0, self.whole.examples(6.0, [32, 48, 64])),
         })
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
 
-use super::options::{Computing, at_least_one, not_negative, positive, share};
+use super::options::{Computing, at_least_one, not_negative, positive, share, size};
 use vertebrae::device::Task;
 use vertebrae::kernels::KernelBackend;
 use vertebrae::learning::{Checkpoint, Examples, Objective, Options, Samples, Use, Volumes, train};
@@ -57,6 +57,32 @@ pub struct Training {
     computing: Computing,
 }
 
+/// Options of a network of whole volumes.
+#[derive(Args)]
+pub struct Whole {
+    /// Voxels in mm of a volume network [default: 4 for detection, 6 for identification]
+    #[arg(long, value_name = "MM", value_parser = positive)]
+    voxel: Option<f64>,
+    /// Voxels that a volume network sees at once while training [default: 48x64x96, 32x48x64 for
+    /// identification]
+    #[arg(long, value_name = "XxYxZ", value_parser = size::<3>)]
+    patch: Option<[usize; 3]>,
+    /// Patches an epoch, for a volume network
+    #[arg(long, value_name = "N", default_value = "200", value_parser = at_least_one)]
+    patches: usize,
+}
+
+impl Whole {
+    /// Where the examples come from, with these voxels and patches unless others are asked for.
+    pub fn examples(&self, voxel: f64, patch: [usize; 3]) -> Origin {
+        Origin::Scans {
+            input: Input { spacing: self.voxel.unwrap_or(voxel), ..Input::DEFAULT },
+            patch: self.patch.unwrap_or(patch),
+            patches: self.patches,
+        }
+    }
+}
+
 /// What differs between the two networks' trainings.
 pub struct Recipe {
     pub objective: Objective,
@@ -72,7 +98,7 @@ pub enum Origin {
     /// Samples that a generating subcommand has written.
     Samples,
     /// Annotated scans: so many patches of this size an epoch.
-    Scans { patch: [usize; 3], patches: usize },
+    Scans { input: Input, patch: [usize; 3], patches: usize },
 }
 
 /// A training on whatever backend is chosen.
@@ -104,20 +130,25 @@ impl Training {
         let kind = objective.kind();
         // A name without a known ending should not be found out after hours of training.
         Format::of(&self.model)?;
-        let start = self.start.as_deref().map(|path| Weights::read(path, kind.stage())).transpose()?;
+        let start = self.start.as_deref().map(|path| Weights::read(path, kind)).transpose()?;
         if let (Some(start), Some(path)) = (&start, &self.start) {
             let Architecture { kind: found, filters: width } = start.architecture;
+            let given = match examples {
+                Origin::Scans { input, .. } => Some(input),
+                Origin::Samples => None,
+            };
             ensure!(
-                found == kind && width == filters,
-                "{} is a {found} network of {width} filters; one of the kind {kind} with {filters} is trained here",
+                found == kind && width == filters && start.input == given,
+                "{} is a {found} network of {width} filters; one of the kind {kind} with {filters} and the same \
+                 voxels is trained here",
                 path.display()
             );
         }
         let find = |folder: &Path, purpose: fn(usize) -> Use| -> Result<Box<dyn Examples>> {
             Ok(match examples {
                 Origin::Samples => Box::new(Samples::find(folder, kind)?),
-                Origin::Scans { patch, patches } => {
-                    Box::new(Volumes::read(folder, Input::DEFAULT, patch, purpose(patches))?)
+                Origin::Scans { input, patch, patches } => {
+                    Box::new(Volumes::read(folder, input, patch, purpose(patches))?)
                 }
             })
         };
@@ -134,6 +165,10 @@ impl Training {
             decay: self.decay,
             momentum: self.momentum,
             initial_output,
+            input: match examples {
+                Origin::Scans { input, .. } => Some(input),
+                Origin::Samples => None,
+            },
             start,
             frozen: self.frozen,
             seed: self.seed,

@@ -2,9 +2,10 @@
 
 use ndarray::{Array3, s};
 
+use super::candidate::Candidate;
 use crate::anatomy::Level;
 use crate::inference::volume::Field;
-use crate::learning::{sigmoid, softmax};
+use crate::learning::sigmoid;
 use crate::network::output;
 
 /// A voxel votes if it is a body's with at least this probability.
@@ -16,19 +17,6 @@ const LEAST: f64 = 300.0;
 /// Rounds that move a centre to the middle of its votes.
 const ROUNDS: usize = 4;
 
-/// A body cut out of a scan.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Candidate {
-    /// Centre in mm from the scan's first voxel, LPS order.
-    pub mm: [f64; 3],
-    /// How likely it is each level value, C1 first, S2 last.
-    pub levels: [f64; Level::MAX_VALUE as usize],
-    /// Volume of its votes in mm³.
-    pub volume: f64,
-    /// Mean probability of its voxels to be a body's.
-    pub presence: f64,
-}
-
 struct Vote {
     /// In mm.
     at: [f64; 3],
@@ -36,8 +24,9 @@ struct Vote {
     voxel: [usize; 3],
 }
 
-/// The bodies of a scan in no particular order.
-pub fn candidates(field: &Field) -> Vec<Candidate> {
+/// The bodies of a scan in no particular order: found in `field`, their levels read from `names`, the
+/// answer of the same network or of one with a wider view.
+pub fn candidates(field: &Field, names: &Field) -> Vec<Candidate> {
     let (_, nx, ny, nz) = field.values.dim();
     let mut votes = Vec::new();
     // Weight of the votes that meet in each voxel.
@@ -92,9 +81,8 @@ pub fn candidates(field: &Field) -> Vec<Candidate> {
         let mut levels = [0.0; Level::MAX_VALUE as usize];
         for &index in &own {
             free[index] = false;
-            let [x, y, z] = votes[index].voxel;
-            let mut chances: Vec<f32> = field.values.slice(s![output::LEVELS, x, y, z]).to_vec();
-            softmax(&mut chances);
+            let place = field.grid.mm(votes[index].voxel.map(|part| part as f64));
+            let chances = names.chances(place);
             for (level, chance) in levels.iter_mut().zip(chances) {
                 *level += f64::from(votes[index].weight * chance) / weight;
             }
@@ -159,7 +147,8 @@ mod tests {
                 }
             }
         }
-        let mut found = candidates(&Field { values, grid });
+        let field = Field { values, grid };
+        let mut found = candidates(&field, &field);
         found.sort_by(|a, b| b.mm[2].total_cmp(&a.mm[2]));
         assert_eq!(found.len(), truth.len());
         for (candidate, truth) in found.iter().zip(&truth) {

@@ -15,7 +15,7 @@ use super::metrics::Scores;
 use super::objective::Objective;
 use super::tensorboard::ScalarLog;
 use crate::kernels::KernelBackend;
-use crate::network::{Architecture, Weights};
+use crate::network::{Architecture, Input, Weights};
 use crate::progress::Progress;
 
 /// How a network is trained.
@@ -37,6 +37,8 @@ pub struct Options {
     pub momentum: f64,
     /// What the untrained network answers: the first bias of its output.
     pub initial_output: f32,
+    /// What a network of whole volumes is given.
+    pub input: Option<Input>,
     /// Weights to begin with instead of random ones.
     pub start: Option<Weights>,
     /// Epochs at the end in which the running statistics stand in for the batch's.
@@ -138,6 +140,7 @@ where
         None => {
             let weights = options.start.clone().unwrap_or_else(|| {
                 let mut weights = Weights::initial(architecture, options.seed);
+                weights.input = options.input;
                 if let (true, Some(output)) = (options.initial_output != 0.0, weights.layers.last_mut()) {
                     output.bias.fill(options.initial_output);
                 }
@@ -307,6 +310,7 @@ mod tests {
             decay: 1e-6,
             momentum: 0.1,
             initial_output: 0.0,
+            input: None,
             start: None,
             frozen: 0,
             seed: 1,

@@ -24,9 +24,9 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The stage of the pipeline that the network is for: the subcommand that trains it.
-    pub fn stage(self) -> Kind {
-        if self == Kind::Volume { Kind::Identification } else { self }
+    /// Whether a network of this kind can do the work of a stage, detection or identification.
+    pub fn serves(self, stage: Kind) -> bool {
+        self == stage || self == Kind::Volume
     }
 }
 

@@ -44,9 +44,13 @@ impl<W: Write> MeasureText<W> {
         ))
     }
 
-    /// Detection is done, identification begins.
+    /// Detection is done.
+    pub fn detection_ends(&mut self) -> Result<()> {
+        self.line("finished detection")
+    }
+
+    /// Identification begins.
     pub fn identification_begins(&mut self) -> Result<()> {
-        self.line("finished detection")?;
         self.line("apply identification")
     }
 
@@ -170,6 +174,7 @@ mod tests {
         printed(|report| {
             report.scan(6, Path::new("testing_dataset/4778644.nii.gz")).unwrap();
             report.detection_begins(&Tiling::ORIGINAL, [140, 140, 312]).unwrap();
+            report.detection_ends().unwrap();
             report.identification_begins().unwrap();
             report.aggregation_begins().unwrap();
             report.result(&found, &comparison).unwrap();

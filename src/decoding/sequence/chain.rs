@@ -6,38 +6,83 @@
 //! from the sum over all chains (forward and backward).
 
 use super::body::{Body, distance};
-use super::evidence::{CLASSES, LEVELS, NONE};
 
+/// Levels that are told apart, C1 to L6, S1 and S2, in order.
+pub const LEVELS: usize = 27;
 /// Bodies that may be left out between two of a chain.
 const LEFT_OUT: usize = 3;
 /// Levels that may be missed between two of a chain.
 const MISSED: usize = 2;
-/// A body's evidence is never taken as surer than this: a window can err.
-const FLOOR: f64 = -14.0;
-/// Price of a missed level.
-const MISS: f64 = -14.0;
-/// Price of a spine with eleven thoracic vertebrae, on top of the evidence.
-const ELEVEN: f64 = -5.0;
-/// Weight of a distance's deviation from the usual one.
-const GEOMETRY: f64 = 0.8;
 /// Spread of the logarithm of a distance between people.
 const SPREAD: f64 = 0.12;
 /// A deviation costs no more than this.
 const FAR_OFF: f64 = 30.0;
-/// To leave out a body costs more than its evidence says: to name one too many does less harm.
-const LEAVE_OUT: [f64; 2] = [2.8, -10.0];
-/// Windows overlap and tell the same thing several times; probabilities are softened by as much.
-const TEMPERATURE: f64 = 4.0;
+
+/// What is known of a body on its own: logarithms of how likely it is each level, and none.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Judged {
+    /// By index of the level.
+    pub levels: [f64; LEVELS],
+    /// That it is no vertebra.
+    pub none: f64,
+}
+
+/// What a chain pays for beside the evidence; it depends on where that comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Prices {
+    /// A body's evidence is never taken as surer than this: its source can err.
+    pub floor: f64,
+    /// A missed level.
+    pub miss: f64,
+    /// A spine with eleven thoracic vertebrae.
+    pub eleven: f64,
+    /// A spine with six lumbar vertebrae.
+    pub six: f64,
+    /// Weight of a distance's deviation from the usual one.
+    pub geometry: f64,
+    /// Factor of the evidence against a body that is left out, and what is added.
+    pub leave_out: [f64; 2],
+    /// What is known of neighbouring bodies tells the same thing several times; probabilities are
+    /// softened by as much.
+    pub temperature: f64,
+}
+
+impl Prices {
+    /// For windows of neighbouring candidates, fitted to the VID data set with the network. To leave
+    /// out a body costs more than its evidence says: to name one too many does less harm.
+    pub const WINDOWS: Prices = Prices {
+        floor: -14.0,
+        miss: -14.0,
+        eleven: -5.0,
+        six: 0.0,
+        geometry: 0.8,
+        leave_out: [2.8, -10.0],
+        temperature: 4.0,
+    };
+
+    /// For bodies cut out of an identified volume.
+    pub const VOLUMES: Prices = Prices {
+        floor: -7.0,
+        miss: -5.0,
+        eleven: -6.0,
+        six: -6.0,
+        geometry: 0.5,
+        leave_out: [1.0, -1.5],
+        temperature: 3.0,
+    };
+}
+
 const T11: usize = 17;
 const L1: usize = 19;
 const L5: usize = 23;
 const L6: usize = 24;
 const S1: usize = 25;
+const S2: usize = 26;
 /// Mean distance in mm from each level to the next, centre to centre (1,947 CTs of the VID data set;
 /// ImFusion with Bürgin et al., MICCAI 2023).
 const TO_NEXT: [f64; LEVELS - 1] = [
     17.5, 22.9, 17.9, 17.1, 17.0, 18.0, 19.8, 20.8, 21.2, 21.1, 21.7, 22.2, 22.8, 23.6, 24.4, 25.8, 27.4,
-    29.7, 32.3, 34.5, 35.8, 36.5, 36.2, 36.3, 36.0,
+    29.7, 32.3, 34.5, 35.8, 36.5, 36.2, 36.3, 36.0, 29.7,
 ];
 
 /// A body with its level.
@@ -58,7 +103,7 @@ pub struct Link {
 /// The level below one in a usual spine.
 fn below(level: usize) -> Option<usize> {
     match level {
-        S1.. => None,
+        S2.. => None,
         L5 | L6 => Some(S1),
         _ => Some(level + 1),
     }
@@ -74,7 +119,7 @@ struct Step {
     distance: f64,
 }
 
-fn steps() -> Vec<Step> {
+fn steps(prices: &Prices) -> Vec<Step> {
     let mut steps = Vec::new();
     for from in 0..LEVELS {
         let (mut to, mut length) = (from, 0.0);
@@ -82,11 +127,11 @@ fn steps() -> Vec<Step> {
             let Some(next) = below(to) else { break };
             length += TO_NEXT[to];
             to = next;
-            steps.push(Step { from, to, price: MISS * missed as f64, distance: length.ln() });
+            steps.push(Step { from, to, price: prices.miss * missed as f64, distance: length.ln() });
         }
     }
-    steps.push(Step { from: L5, to: L6, price: 0.0, distance: TO_NEXT[L5].ln() });
-    steps.push(Step { from: T11, to: L1, price: ELEVEN, distance: TO_NEXT[T11].ln() });
+    steps.push(Step { from: L5, to: L6, price: prices.six, distance: TO_NEXT[L5].ln() });
+    steps.push(Step { from: T11, to: L1, price: prices.eleven, distance: TO_NEXT[T11].ln() });
     steps
 }
 
@@ -94,7 +139,8 @@ fn steps() -> Vec<Step> {
 /// step.
 struct Lattice<'a> {
     bodies: &'a [Body],
-    judged: &'a [[f64; CLASSES]],
+    judged: &'a [Judged],
+    prices: &'a Prices,
     /// Value of leaving out all bodies before one.
     before: Vec<f64>,
     steps: Vec<Step>,
@@ -102,18 +148,18 @@ struct Lattice<'a> {
 }
 
 impl<'a> Lattice<'a> {
-    fn new(bodies: &'a [Body], judged: &'a [[f64; CLASSES]], temperature: f64) -> Self {
+    fn new(bodies: &'a [Body], judged: &'a [Judged], prices: &'a Prices, temperature: f64) -> Self {
         let mut before = vec![0.0];
-        for classes in judged {
-            let [factor, offset] = LEAVE_OUT;
-            let sum = before[before.len() - 1] + (classes[NONE].max(FLOOR) * factor + offset).min(0.0);
+        let [factor, offset] = prices.leave_out;
+        for body in judged {
+            let sum = before[before.len() - 1] + (body.none.max(prices.floor) * factor + offset).min(0.0);
             before.push(sum);
         }
-        Lattice { bodies, judged, before, steps: steps(), temperature }
+        Lattice { bodies, judged, prices, before, steps: steps(prices), temperature }
     }
 
     fn value(&self, body: usize, level: usize) -> f64 {
-        self.judged[body][level].max(FLOOR) / self.temperature
+        self.judged[body].levels[level].max(self.prices.floor) / self.temperature
     }
 
     /// Leaving out the bodies of a range.
@@ -127,7 +173,8 @@ impl<'a> Lattice<'a> {
         let left_out = self.without(i + 1..j);
         self.steps.iter().map(move |step| {
             let off = (apart - step.distance) / SPREAD;
-            let price = (step.price - GEOMETRY * (0.5 * off * off).min(FAR_OFF)) / self.temperature;
+            let price =
+                (step.price - self.prices.geometry * (0.5 * off * off).min(FAR_OFF)) / self.temperature;
             (step, price + left_out + self.value(j, step.to))
         })
     }
@@ -203,13 +250,13 @@ fn add(a: f64, b: f64) -> f64 {
     if high == f64::NEG_INFINITY { high } else { high + (low - high).exp().ln_1p() }
 }
 
-/// The best sequence of levels over `bodies`, which stand from the head down; `judged` holds the
-/// logarithms of how likely each is each level, or none.
+/// The best sequence of levels over `bodies`, which stand from the head down; `judged` says what
+/// each looks like.
 ///
 /// Levels never repeat and never stand out of order, whatever the evidence.
-pub fn link(bodies: &[Body], judged: &[[f64; CLASSES]]) -> Vec<Link> {
-    let chain = Lattice::new(bodies, judged, 1.0).best();
-    let marginals = Lattice::new(bodies, judged, TEMPERATURE).marginals();
+pub fn link(bodies: &[Body], judged: &[Judged], prices: &Prices) -> Vec<Link> {
+    let chain = Lattice::new(bodies, judged, prices, 1.0).best();
+    let marginals = Lattice::new(bodies, judged, prices, prices.temperature).marginals();
     let eleven = chain.windows(2).any(|pair| pair[0].1 == T11 && pair[1].1 == L1);
     let six = chain.iter().any(|&(_, level)| level == L6);
     chain
@@ -235,8 +282,9 @@ mod tests {
     }
 
     /// Evidence that gives a level almost everything.
-    fn sure(level: usize) -> [f64; CLASSES] {
-        std::array::from_fn(|class| if class == level { -0.05 } else { -6.0 })
+    fn sure(level: usize) -> Judged {
+        let levels = std::array::from_fn(|other| if other == level { -0.05 } else { -6.0 });
+        Judged { levels, none: -6.0 }
     }
 
     #[test]
@@ -251,7 +299,8 @@ mod tests {
             .collect();
         let mut judged: Vec<_> = (17..24).map(sure).collect();
         judged[3] = sure(22);
-        let levels: Vec<usize> = link(&bodies, &judged).iter().map(|link| link.level).collect();
+        let levels: Vec<usize> =
+            link(&bodies, &judged, &Prices::WINDOWS).iter().map(|link| link.level).collect();
         assert_eq!(levels, [17, 18, 19, 20, 21, 22, 23]);
     }
 
@@ -259,9 +308,9 @@ mod tests {
     fn a_gap_of_two_distances_is_a_missed_level_and_a_stray_body_is_left_out() {
         let bodies = [0.0, -35.0, -45.0, -107.0].map(body);
         let mut nothing = sure(5);
-        nothing[NONE] = -0.01;
+        nothing.none = -0.01;
         let judged = [sure(19), sure(20), nothing, sure(22)];
-        let links = link(&bodies, &judged);
+        let links = link(&bodies, &judged, &Prices::WINDOWS);
         let found: Vec<(usize, usize)> = links.iter().map(|link| (link.body, link.level)).collect();
         assert_eq!(found, [(0, 19), (1, 20), (3, 22)]);
         assert!(links.iter().all(|link| link.confidence > 0.5 && !link.transitional), "{links:?}");
@@ -269,7 +318,7 @@ mod tests {
 
     #[test]
     fn nothing_found_is_an_empty_sequence() {
-        assert!(link(&[], &[]).is_empty());
+        assert!(link(&[], &[], &Prices::WINDOWS).is_empty());
     }
 
     proptest! {
@@ -282,14 +331,20 @@ mod tests {
             heights.sort_by(|a, b| b.total_cmp(a));
             let bodies: Vec<Body> = heights.into_iter().map(body).collect();
             let mut random = crate::sampling::random::Legacy::seeded(seed);
-            let judged: Vec<[f64; CLASSES]> =
-                bodies.iter().map(|_| std::array::from_fn(|_| 12.0 * (random.uniform() - 1.0))).collect();
-            let links = link(&bodies, &judged);
-            prop_assert!(links.windows(2).all(|pair| pair[0].level < pair[1].level && pair[0].body < pair[1].body));
-            for link in &links {
-                prop_assert!((0.0..=1.0).contains(&link.confidence));
-                let sum: f64 = link.alternatives.iter().map(|(_, share)| share).sum();
-                prop_assert!(sum + link.confidence <= 1.0 + 1e-6);
+            let mut draw = || 12.0 * (random.uniform() - 1.0);
+            let judged: Vec<Judged> = bodies
+                .iter()
+                .map(|_| Judged { levels: std::array::from_fn(|_| draw()), none: draw() })
+                .collect();
+            for prices in [Prices::WINDOWS, Prices::VOLUMES] {
+                let links = link(&bodies, &judged, &prices);
+                let ordered = |pair: &[Link]| pair[0].level < pair[1].level && pair[0].body < pair[1].body;
+                prop_assert!(links.windows(2).all(ordered));
+                for link in &links {
+                    prop_assert!((0.0..=1.0).contains(&link.confidence));
+                    let sum: f64 = link.alternatives.iter().map(|(_, share)| share).sum();
+                    prop_assert!(sum + link.confidence <= 1.0 + 1e-6);
+                }
             }
         }
     }

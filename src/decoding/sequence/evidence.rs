@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use safetensors::tensor::SafeTensors;
 
 use super::body::Body;
+use super::chain::{self, Judged};
 use crate::network::weights::safetensors::numbers;
 
 /// Bodies on either side that are looked at.
@@ -20,6 +21,9 @@ pub const LEVELS: usize = 26;
 pub const CLASSES: usize = LEVELS + 1;
 /// The class of what is no vertebra.
 pub const NONE: usize = LEVELS;
+
+/// Logarithm of how likely a level is that the network does not know.
+const UNKNOWN: f64 = -30.0;
 
 /// Middle and spread of the pedicles' width, distance behind and above, in mm.
 const PEDICLES: [[f64; 2]; 3] = [[30.0, 15.0], [20.0, 8.0], [4.0, 6.0]];
@@ -93,7 +97,7 @@ impl Evidence {
     }
 
     /// Logarithms of how likely each body is each label, or none.
-    pub fn judge(&self, bodies: &[Body]) -> Result<Vec<[f64; CLASSES]>> {
+    pub fn judge(&self, bodies: &[Body]) -> Result<Vec<Judged>> {
         describe(bodies)
             .chunks_exact(INPUTS)
             .map(|row| {
@@ -114,7 +118,10 @@ impl Evidence {
                     values.try_into().ok().context("the network has another number of classes")?;
                 let largest = values.iter().copied().fold(f32::MIN, f32::max);
                 let sum: f64 = values.iter().map(|value| f64::from(value - largest).exp()).sum();
-                Ok(values.map(|value| f64::from(value - largest) - sum.ln()))
+                let chances = values.map(|value| f64::from(value - largest) - sum.ln());
+                let mut levels = [UNKNOWN; chain::LEVELS];
+                levels[..LEVELS].copy_from_slice(&chances[..LEVELS]);
+                Ok(Judged { levels, none: chances[NONE] })
             })
             .collect()
     }
@@ -141,8 +148,8 @@ mod tests {
     #[test]
     fn the_shipped_network_is_whole_and_its_answers_are_probabilities() {
         let judged = Evidence::shipped().judge(&[body(100.0), body(65.0)]).unwrap();
-        for classes in judged {
-            let sum: f64 = classes.iter().map(|value| value.exp()).sum();
+        for body in judged {
+            let sum: f64 = body.levels.iter().chain([&body.none]).map(|value| value.exp()).sum();
             assert!((sum - 1.0).abs() < 1e-5, "{sum}");
         }
     }

@@ -8,6 +8,7 @@ use anyhow::Result;
 
 use crate::anatomy::Level;
 use body::Body;
+use chain::{Judged, Prices};
 use evidence::Evidence;
 
 /// What a reader should know about a label.
@@ -25,6 +26,8 @@ pub enum Flag {
 /// A body with its level.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Named {
+    /// Which of the bodies.
+    pub body: usize,
     /// Its level.
     pub level: Level,
     /// Its centre in mm, LPS.
@@ -43,7 +46,11 @@ const AMBIGUOUS: f64 = 0.25;
 /// Names the bodies, which stand from the head down, as the most likely sequence; bodies that fit
 /// none are left out.
 pub fn decode(bodies: &[Body], evidence: &Evidence) -> Result<Vec<Named>> {
-    let judged = evidence.judge(bodies)?;
+    Ok(name(bodies, &evidence.judge(bodies)?, &Prices::WINDOWS))
+}
+
+/// The same for bodies of which it is known what each looks like.
+pub fn name(bodies: &[Body], judged: &[Judged], prices: &Prices) -> Vec<Named> {
     let name = |link: chain::Link| {
         let body = &bodies[link.body];
         let ambiguous = link.alternatives.first().is_some_and(|(_, share)| *share > AMBIGUOUS);
@@ -54,6 +61,7 @@ pub fn decode(bodies: &[Body], evidence: &Evidence) -> Result<Vec<Named>> {
         let alternatives =
             link.alternatives.into_iter().filter_map(|(level, share)| Some((Level::at(level)?, share)));
         Some(Named {
+            body: link.body,
             level: Level::at(link.level)?,
             mm: body.mm,
             confidence: link.confidence,
@@ -61,5 +69,5 @@ pub fn decode(bodies: &[Body], evidence: &Evidence) -> Result<Vec<Named>> {
             flags,
         })
     };
-    Ok(chain::link(bodies, &judged).into_iter().filter_map(name).collect())
+    chain::link(bodies, judged, prices).into_iter().filter_map(name).collect()
 }

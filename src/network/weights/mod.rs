@@ -95,7 +95,7 @@ impl Weights {
         };
         let found = weights.architecture.kind;
         ensure!(
-            found.stage() == kind,
+            found.serves(kind),
             "{} is a model for {found}; a model for {kind} is needed",
             path.display()
         );

@@ -1,6 +1,10 @@
 //! Vertebra centroids on disk and in memory.
 
+pub mod landmark;
 pub mod lml;
+mod markups;
+mod table;
+pub mod verse;
 
 use crate::anatomy::Level;
 

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, the only place that knows clap.
 
 mod benchmark;
+mod convert;
 mod decode;
 mod devices;
 mod gen_detection;
@@ -42,6 +43,8 @@ enum Command {
     Measure(measure::Measure),
     /// Name candidate bodies as the most likely sequence of a spine
     Decode(decode::Decode),
+    /// Turn centroids from one file format into another
+    Convert(convert::Convert),
     /// Time both networks on this machine
     Benchmark(benchmark::Benchmark),
     /// List what networks can be computed on here
@@ -59,6 +62,7 @@ impl Cli {
             Command::TrainIdentification(command) => command.run(),
             Command::Measure(command) => command.run(),
             Command::Decode(command) => command.run(),
+            Command::Convert(command) => command.run(),
             Command::Benchmark(command) => command.run(),
             Command::Devices(command) => command.run(),
         }

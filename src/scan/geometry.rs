@@ -18,6 +18,30 @@ impl Geometry {
         self.affine.map(|row| row[0] * index[0] + row[1] * index[1] + row[2] * index[2] + row[3])
     }
 
+    /// Voxel index of a world position (RAS, mm); `None` where the axes span no volume.
+    pub fn unworld(&self, world: [f64; 3]) -> Option<[f64; 3]> {
+        let m = &self.affine;
+        let off: [f64; 3] = std::array::from_fn(|row| world[row] - m[row][3]);
+        // Cramer's rule: the determinant with a column replaced, over the determinant.
+        let determinant = |columns: [[f64; 3]; 3]| {
+            let [a, b, c] = columns;
+            a[0] * (b[1] * c[2] - b[2] * c[1]) - b[0] * (a[1] * c[2] - a[2] * c[1])
+                + c[0] * (a[1] * b[2] - a[2] * b[1])
+        };
+        let columns: [[f64; 3]; 3] = std::array::from_fn(|axis| std::array::from_fn(|row| m[row][axis]));
+        let whole = determinant(columns);
+        let size: f64 =
+            columns.iter().map(|c| c.iter().map(|part| part * part).sum::<f64>().sqrt()).product();
+        if !whole.is_finite() || whole.abs() < 1e-9 * size || size == 0.0 {
+            return None;
+        }
+        Some(std::array::from_fn(|axis| {
+            let mut replaced = columns;
+            replaced[axis] = off;
+            determinant(replaced) / whole
+        }))
+    }
+
     /// Voxel index of a point given in mm from the first voxel along the axes.
     pub fn index(&self, mm: [f64; 3]) -> [f64; 3] {
         std::array::from_fn(|axis| mm[axis] / self.spacing[axis])
@@ -55,6 +79,7 @@ mod tests {
             affine: [[-2.0, 0.0, 0.0, 10.0], [0.0, -2.0, 0.0, 20.0], [0.0, 0.0, 3.0, 30.0]],
         };
         assert_eq!(geometry.world([1.0, 2.0, 0.5]), [8.0, 16.0, 31.5]);
+        assert_eq!(geometry.unworld([8.0, 16.0, 31.5]), Some([1.0, 2.0, 0.5]));
         assert_eq!(geometry.index([4.0, 2.0, 4.5]), [2.0, 1.0, 1.5]);
         assert_eq!(geometry.extent(), [4.0, 6.0, 12.0]);
         assert_eq!(geometry.directions().unwrap()[0], [-1.0, 0.0, 0.0]);

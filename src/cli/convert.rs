@@ -1,0 +1,36 @@
+//! `convert`: centroids from one file format to another.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+
+use vertebrae::annotation::landmark::Format;
+use vertebrae::scan::nifti;
+
+#[derive(Args)]
+pub struct Convert {
+    /// File to read: .mrk.json or .csv (3D Slicer), _ctd.json (VerSe) or .lml
+    input: PathBuf,
+    /// File to write, with one of the same endings
+    output: PathBuf,
+    /// The image that positions in _ctd.json and .lml files are relative to
+    #[arg(long, value_name = "SCAN")]
+    image: Option<PathBuf>,
+}
+
+impl Convert {
+    pub fn run(self) -> Result<()> {
+        let (from, to) = (Format::of(&self.input)?, Format::of(&self.output)?);
+        let image = self.image.as_deref().map(|path| nifti::read(path).map(|volume| volume.geometry));
+        let image = image.transpose()?;
+        let landmarks = from.read(&self.input, image.as_ref())?;
+        for level in to.write(&self.output, &landmarks, image.as_ref())? {
+            eprintln!(
+                "warning: {}: {level} has no number in this format and is left out",
+                self.output.display()
+            );
+        }
+        Ok(())
+    }
+}

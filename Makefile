@@ -2,6 +2,7 @@
 #
 #   make pipeline   the original's README on training_dataset and testing_dataset
 #   make demo       the same on synthetic scans, in minutes
+#   make models     the models in saved_models, as they were made (hours); REAL=DIR adds annotated scans
 #   make test       all tests
 #   make ci         what the continuous integration runs
 #
@@ -16,7 +17,8 @@ GEN_IDENTIFICATION ?=
 DETECTION ?=
 IDENTIFICATION ?=
 MEASURE ?=
-MODEL ?= safetensors
+# The original's format; the models that come with the program are .safetensors and stay as they are.
+MODEL ?= h5
 
 VERTEBRAE := target/release/vertebrae
 SAMPLES := $(ROOT)/samples
@@ -25,7 +27,7 @@ TRAINING_SCANS := $(wildcard $(TRAINING)/*.nii.gz $(TRAINING)/*/*.nii.gz $(TRAIN
 TESTING_SCANS := $(wildcard $(TESTING)/*.nii.gz $(TESTING)/*/*.nii.gz $(TESTING)/*.lml $(TESTING)/*/*.lml)
 LOGS = --checkpoints $(ROOT)/checkpoints --logs $(ROOT)/logs
 
-.PHONY: pipeline demo test ci build clean-demo
+.PHONY: pipeline demo models test ci build clean-demo
 .DELETE_ON_ERROR:
 
 pipeline: $(ROOT)/plots/measure.txt
@@ -92,6 +94,41 @@ demo: demo/training_dataset/.done demo/testing_dataset/.done
 	@echo
 	@grep "Id rate" demo/plots/measure.txt
 	@echo "pictures: $$(ls demo/plots/phantom-*.png | head -1) and the others beside it, demo/plots/boxplot.png"
+
+# The models that come with the program: networks of whole volumes, taught on phantoms and then, if
+# REAL names a folder, on phantoms and real scans. Each folder that directly holds scans is drawn from
+# equally often, so REAL is best divided into a few.
+MODEL_WORK ?= models
+REAL ?=
+TEACH = --checkpoints $(MODEL_WORK)/checkpoints/$(notdir $(basename $@)) --logs $(MODEL_WORK)/logs
+TUNE = --checkpoints $(MODEL_WORK)/checkpoints --logs $(MODEL_WORK)/logs --checkpoint-every 100
+FINAL := $(if $(REAL),$(MODEL_WORK)/all,$(MODEL_WORK)/phantoms)
+
+$(MODEL_WORK)/phantoms/.done: | $(VERTEBRAE)
+	$(VERTEBRAE) gen-phantom $(@D)/hospital --cohort hospital --voxel 3 --scans 360 --seed 5
+	$(VERTEBRAE) gen-phantom $(@D)/healthy --voxel 2 --scans 160 --seed 6
+	$(VERTEBRAE) gen-phantom $(MODEL_WORK)/check --cohort hospital --voxel 3 --scans 4 --seed 8
+	$(if $(REAL),mkdir -p $(MODEL_WORK)/all && ln -sfn ../phantoms $(MODEL_WORK)/all/phantoms && \
+		ln -sfn $(abspath $(REAL)) $(MODEL_WORK)/all/real)
+	@touch $@
+
+$(MODEL_WORK)/detection-first.safetensors: $(MODEL_WORK)/phantoms/.done
+	$(VERTEBRAE) train-detection --arch volume $(<D) $(MODEL_WORK)/check $@ $(TEACH) $(TEACH_DETECTION)
+
+$(MODEL_WORK)/identification-first.safetensors: $(MODEL_WORK)/phantoms/.done
+	$(VERTEBRAE) train-identification --arch volume $(<D) $(MODEL_WORK)/check $@ $(TEACH) $(TEACH_IDENTIFICATION)
+
+models: $(MODEL_WORK)/detection-first.safetensors $(MODEL_WORK)/identification-first.safetensors
+	$(VERTEBRAE) train-detection --arch volume $(FINAL) $(MODEL_WORK)/check saved_models/detection.safetensors \
+		--start $(MODEL_WORK)/detection-first.safetensors --half $(TUNE) $(TUNE_DETECTION)
+	$(VERTEBRAE) train-identification --arch volume $(FINAL) $(MODEL_WORK)/check saved_models/identification.safetensors \
+		--start $(MODEL_WORK)/identification-first.safetensors --half $(TUNE) $(TUNE_IDENTIFICATION)
+
+TEACH_DETECTION ?= --epochs 14 --patches 200 --batch-size 2 --learning-rate 0.002 --decay 0.001 --momentum 0.97
+TEACH_IDENTIFICATION ?= --epochs 40 --patches 320 --batch-size 4 --learning-rate 0.003 --decay 0.0008 --momentum 0.98
+TUNE_DETECTION ?= --epochs 6 --patches 100 --batch-size 2 --learning-rate 0.001 --decay 0.004 --momentum 0.97 --frozen 3
+TUNE_IDENTIFICATION ?= --epochs 8 --patches 240 --batch-size 4 --learning-rate 0.0015 --decay 0.003 --momentum 0.98 \
+	--frozen 3
 
 clean-demo:
 	rm -rf demo

@@ -3,6 +3,8 @@
 mod scratch;
 
 use scratch::{files, run};
+use vertebrae::anatomy::Level;
+use vertebrae::network::{Architecture, Kind, Weights};
 
 #[test]
 fn phantoms_are_made_sampled_learned_from_and_measured() {
@@ -69,6 +71,65 @@ fn phantoms_are_made_sampled_learned_from_and_measured() {
     );
     let logs = files(&folder.path().join("logs"));
     assert!(logs.len() == 4 && logs.iter().all(|name| name.starts_with("events.out.tfevents.")), "{logs:?}");
+}
+
+#[test]
+fn whole_volumes_are_learned_from_scans_and_decoded_as_a_sequence() {
+    let folder = tempfile::tempdir().unwrap();
+    let go = |arguments: &str| {
+        let ran = run(folder.path(), arguments);
+        assert_eq!(ran.code, Some(0), "{arguments}: {}", ran.stderr);
+        ran.stdout
+    };
+    go("gen-phantom scans --scans 2 --seed 3 --cohort hospital --voxel 5");
+    let small = "--arch volume --filters 2 --voxel 8 --patch 16x32x32 --batch-size 1 --patches 6";
+    let text = go(&format!("train-detection scans scans d.safetensors {small} --epochs 3 --frozen 1"));
+    assert!(text.lines().last().unwrap().contains("saved d.safetensors"), "{text}");
+    assert!(text.contains("epoch 3 loss ") && text.contains(" dice ") && text.contains(" offset "), "{text}");
+    go(&format!(
+        "train-identification scans scans i.safetensors {small} --epochs 1 --half --start d.safetensors"
+    ));
+    let size = |name: &str| std::fs::metadata(folder.path().join(name)).unwrap().len();
+    assert!(size("i.safetensors") < size("d.safetensors"));
+    let measure = "measure scans d.safetensors i.safetensors --spacing 4 --json out.json --accuracy out.md";
+    for decode in ["sequence", "median"] {
+        let text = go(&format!("{measure} --decode {decode}"));
+        assert_eq!(text.lines().filter(|line| line.starts_with("average ")).count(), 2);
+    }
+    let table = std::fs::read_to_string(folder.path().join("out.md")).unwrap();
+    assert!(table.contains("of 2 scans entirely right") && table.contains("| phantom-3-001 |"), "{table}");
+
+    // Networks of the original's kind name bodies of a sequence too.
+    for kind in [Kind::Detection, Kind::Identification] {
+        let mut weights = Weights::initial(Architecture { kind, filters: 2 }, 4);
+        let output = weights.layers.last_mut().unwrap();
+        // Everything is a vertebra, and everything is L2 or so.
+        output.bias.fill(if kind == Kind::Detection { 0.0 } else { 21.0 });
+        *output.bias.last_mut().unwrap() += if kind == Kind::Detection { 50.0 } else { 0.0 };
+        weights.write(&folder.path().join(format!("{kind}.safetensors"))).unwrap();
+    }
+    go(
+        "measure scans detection.safetensors identification.safetensors --spacing 4 --sample-size 32x32x32 --decode sequence --json out.json",
+    );
+    let json: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("out.json")).unwrap()).unwrap();
+    let mut named = 0;
+    for scan in json["scans"].as_array().unwrap() {
+        let labels: Vec<Level> = scan["vertebrae"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|vertebra| vertebra["label"].as_str().unwrap().parse().unwrap())
+            .collect();
+        named += labels.len();
+        assert!(labels.windows(2).all(|pair| pair[0] < pair[1]), "{labels:?}");
+        assert!(
+            scan["vertebrae"].as_array().unwrap().iter().all(|vertebra| vertebra["confidence"].is_number())
+        );
+    }
+    assert!(named >= 2);
+    let ran = run(folder.path(), &format!("train-detection scans scans d.h5 {small} --epochs 1"));
+    assert!(ran.code == Some(1) && ran.stderr.contains("end its name in .safetensors"), "{}", ran.stderr);
 }
 
 #[test]

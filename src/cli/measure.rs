@@ -15,6 +15,7 @@ use vertebrae::decoding::candidate::{self, Candidate};
 use vertebrae::decoding::sequence::Flag;
 use vertebrae::decoding::{Thresholds, Vertebra, bodies, by_median, runs};
 use vertebrae::device::Device;
+use vertebrae::evaluation::accuracy::{self, Case};
 use vertebrae::evaluation::{Comparison, REACH, Summary, Tally, compare, numpy_mean};
 use vertebrae::inference::detect::detect;
 use vertebrae::inference::identify::identify;
@@ -37,6 +38,10 @@ pub struct Measure {
     /// Write everything that was found and compared to this file as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write tables of the accuracy in both directions, by region, level and scan, to this file as
+    /// Markdown
+    #[arg(long, value_name = "FILE")]
+    accuracy: Option<PathBuf>,
     /// Folder for the box plot and a picture of each scan
     #[arg(long, value_name = "DIR", default_value = "plots")]
     plots: PathBuf,
@@ -163,11 +168,13 @@ impl Measure {
         let mut text = MeasureText::new(std::io::stdout());
         text.models(&self.detection_model, &self.identification_model)?;
         let (mut summary, mut failures, mut entries) = (Summary::default(), Failures::default(), Vec::new());
+        let mut cases = Vec::new();
         for (number, path) in scans.iter().enumerate() {
             let mut entry = ScanEntry { number, path: path.clone(), error: None, result: None };
             match self.scan(number, path, &tiling, &networks, &mut text, &progress) {
-                Ok(result) => {
+                Ok((result, case)) => {
                     summary.add(&result.comparison);
+                    cases.push(case);
                     entry.result = Some(result);
                 }
                 Err(error) => {
@@ -184,6 +191,10 @@ impl Measure {
         if let Some(path) = &self.json {
             artifact::write_json(path, &self.document(entries, &summary, device))?;
         }
+        if let Some(path) = &self.accuracy {
+            let tables = accuracy::tables(&cases, self.reach);
+            artifact::write(path, |out| Ok(out.write_all(tables.as_bytes())?))?;
+        }
         failures.into_result(scans.len())
     }
 
@@ -195,7 +206,7 @@ impl Measure {
         [detector, identifier]: &[Network; 2],
         text: &mut MeasureText<std::io::Stdout>,
         progress: &Progress,
-    ) -> Result<ScanResult> {
+    ) -> Result<(ScanResult, Case)> {
         let begin = Instant::now();
         let spacing = self.reading.spacing;
         let Annotated { scan, centroids, stored } = self.reading.annotated(path)?;
@@ -241,7 +252,7 @@ impl Measure {
         let comparison = compare(&stored, &found, self.reach);
         text.result(&vertebrae, &comparison)?;
         let distances: Vec<f64> = comparison.offsets.iter().map(|offset| offset.distance).collect();
-        Ok(ScanResult {
+        let result = ScanResult {
             shape,
             detected_voxels: mask.iter().filter(|&&value| value > 0).count(),
             vertebrae: vertebrae
@@ -257,7 +268,8 @@ impl Measure {
             comparison,
             average: numpy_mean(&distances),
             seconds: begin.elapsed().as_secs_f64(),
-        })
+        };
+        Ok((result, Case { name: scan::name(path), annotated: stored, found }))
     }
 
     /// The most likely sequence over candidate bodies, and how sure each label is.

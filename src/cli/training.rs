@@ -10,7 +10,7 @@ use super::options::{Computing, at_least_one, not_negative, positive, share, siz
 use vertebrae::device::Task;
 use vertebrae::kernels::KernelBackend;
 use vertebrae::learning::{Checkpoint, Examples, Objective, Options, Samples, Use, Volumes, train};
-use vertebrae::network::{Architecture, Input, Weights, weights::Format};
+use vertebrae::network::{Architecture, Input, Kind, Weights, weights::Format};
 use vertebrae::progress::Progress;
 
 #[derive(Args)]
@@ -21,6 +21,9 @@ pub struct Training {
     testing: PathBuf,
     /// Model to write (.safetensors or Keras's .h5)
     model: PathBuf,
+    /// Store the model's kernels in half precision: half the size, the same answers to three digits
+    #[arg(long)]
+    half: bool,
     /// Learning rate of Adam
     #[arg(long, default_value = "0.001", value_parser = positive)]
     learning_rate: f64,
@@ -128,8 +131,14 @@ impl Training {
     pub fn run(&self, network: Recipe) -> Result<()> {
         let Recipe { objective, filters, epochs, batch_size, initial_output, examples } = network;
         let kind = objective.kind();
-        // A name without a known ending should not be found out after hours of training.
-        Format::of(&self.model)?;
+        // A name that cannot be written should not be found out after hours of training.
+        let format = Format::of(&self.model)?;
+        ensure!(
+            format == Format::Safetensors || !(self.half || kind == Kind::Volume),
+            "{} cannot hold {}; end its name in .safetensors",
+            self.model.display(),
+            if self.half { "half precision" } else { "a volume network" }
+        );
         let start = self.start.as_deref().map(|path| Weights::read(path, kind)).transpose()?;
         if let (Some(start), Some(path)) = (&start, &self.start) {
             let Architecture { kind: found, filters: width } = start.architecture;
@@ -190,7 +199,10 @@ impl Training {
             )),
             _ => error,
         })??;
-        weights.write(&self.model)?;
+        match self.half {
+            true => weights.write_half(&self.model)?,
+            false => weights.write(&self.model)?,
+        }
         println!("saved {}", self.model.display());
         Ok(())
     }

@@ -7,6 +7,7 @@ use crate::anatomy::Level;
 use crate::inference::volume::Field;
 use crate::learning::sigmoid;
 use crate::network::output;
+use crate::sampling::targets;
 
 /// A voxel votes if it is a body's with at least this probability.
 const VOTES: f32 = 0.2;
@@ -87,12 +88,11 @@ pub fn candidates(field: &Field, names: &Field) -> Vec<Candidate> {
                 *level += f64::from(votes[index].weight * chance) / weight;
             }
         }
-        found.push(Candidate {
-            mm: centre,
-            levels,
-            volume: weight * volume,
-            presence: weight / own.len() as f64,
-        });
+        // A small lump of votes is the end of a rib more often than a body.
+        let likeliest = (0..levels.len()).fold(0, |a, b| if levels[b] > levels[a] { b } else { a });
+        let whole = targets::ball_volume(likeliest as u8 + 1);
+        let presence = weight / own.len() as f64 * (weight * volume / whole).min(1.0);
+        found.push(Candidate { mm: centre, levels, volume: weight * volume, presence });
     }
     found
 }
@@ -112,7 +112,6 @@ fn distance(a: [f64; 3], b: [f64; 3]) -> f64 {
 mod tests {
     use super::*;
     use crate::annotation::Centroid;
-    use crate::sampling::targets;
     use crate::scan::Grid;
     use ndarray::Array4;
 

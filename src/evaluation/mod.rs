@@ -1,5 +1,6 @@
 //! How well found vertebrae agree with annotated ones (SPEC §8.4).
 
+pub mod accuracy;
 mod summary;
 
 pub use summary::{Summary, Tally, numpy_mean};

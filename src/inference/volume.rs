@@ -23,13 +23,18 @@ pub struct Field {
 
 /// Applies a volume network; `volume` holds Hounsfield units in LPS order.
 pub fn answer(volume: &Volume, network: &dyn Predictor, input: &Input) -> Result<Field> {
+    answer_in_parts(volume, network, input, MOST)
+}
+
+/// The same, computing about `most` voxels together.
+fn answer_in_parts(volume: &Volume, network: &dyn Predictor, input: &Input, most: usize) -> Result<Field> {
     let (intensities, grid) = reduce(volume, input.spacing);
     let channels = input.channels(&intensities);
     let [nx, ny, nz] = grid.shape;
     let granularity = network.architecture().granularity();
     let up = |size: usize, axis: usize| size.div_ceil(granularity[axis]) * granularity[axis];
     // Parts along the body: it is the long axis of every scan that is too large.
-    let kept = (MOST / (up(nx, 0) * up(ny, 1)).max(1)).saturating_sub(2 * CONTEXT).max(CONTEXT);
+    let kept = (most / (up(nx, 0) * up(ny, 1)).max(1)).saturating_sub(2 * CONTEXT).max(CONTEXT);
     let mut values = Array4::zeros((output::CHANNELS, nx, ny, nz));
     let outside = input.channels(&ndarray::arr3(&[[[Input::OUTSIDE]]]));
     for start in (0..nz).step_by(kept) {
@@ -99,5 +104,63 @@ impl Field {
         let mut chances = std::array::from_fn(|level| self.values[[output::LEVELS.start + level, x, y, z]]);
         softmax(&mut chances);
         chances
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::{Architecture, Kind};
+    use crate::scan::Geometry;
+
+    /// Calls a voxel a body when it is brighter than water, of the level that its brightness says, so
+    /// that any slip in cutting or putting together shows.
+    struct Bright;
+
+    impl Predictor for Bright {
+        fn architecture(&self) -> Architecture {
+            Architecture { kind: Kind::Volume, filters: 1 }
+        }
+
+        fn predict(&self, input: Array5<f32>) -> Result<Array5<f32>> {
+            let (_, _, x, y, z) = input.dim();
+            let mut output = Array5::zeros((1, output::CHANNELS, x, y, z));
+            for ((x, y, z), &value) in input.slice(s![0, 0, .., .., ..]).indexed_iter() {
+                output[[0, output::BODY, x, y, z]] = value;
+                let level = ((value.max(0.0) * 26.0) as usize).min(25);
+                output[[0, output::LEVELS.start + level, x, y, z]] = 9.0;
+            }
+            Ok(output)
+        }
+    }
+
+    fn volume() -> Volume {
+        let (shape, spacing) = ([20, 18, 300], [2.0, 2.0, 1.0]);
+        let affine = [[-2.0, 0.0, 0.0, 0.0], [0.0, -2.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]];
+        let voxels =
+            Array3::from_shape_fn(shape, |(x, y, z)| if (x + y) % 7 < 3 { z as f32 * 3.0 } else { -500.0 });
+        Volume { voxels, geometry: Geometry { shape, spacing, affine }, warnings: vec![] }
+    }
+
+    #[test]
+    fn a_volume_computed_in_parts_is_the_whole_one() {
+        let input = Input { spacing: 2.0, ..Input::DEFAULT };
+        let whole = answer_in_parts(&volume(), &Bright, &input, usize::MAX / 4).unwrap();
+        let parts = answer_in_parts(&volume(), &Bright, &input, 1).unwrap();
+        assert_eq!(whole.grid.shape, [20, 18, 150]);
+        assert_eq!(whole.values, parts.values);
+    }
+
+    #[test]
+    fn levels_and_mask_lie_where_the_bodies_are_on_any_grid() {
+        let field = answer(&volume(), &Bright, &Input { spacing: 2.0, ..Input::DEFAULT }).unwrap();
+        let shape = [40, 36, 300];
+        let (levels, mask) = (field.levels(shape, 1.0), field.mask(shape, 1.0));
+        assert!(levels.iter().zip(&mask).all(|(&level, &inside)| (level > 0) == (inside > 0)));
+        // 450 HU are 0.45 of the window; the voxel at 150 mm of x + y = 0.
+        assert!((12..=13).contains(&levels[[0, 0, 150]]), "{}", levels[[0, 0, 150]]);
+        assert_eq!(levels[[9, 0, 150]], 0);
+        let chances = field.chances([0.0, 0.0, 150.0]);
+        assert!(chances[11] + chances[12] > 0.9, "{chances:?}");
     }
 }

@@ -64,7 +64,7 @@ impl Checkpoint {
                 ]
             })
             .collect();
-        weights::write_safetensors(path, &self.weights, &metadata, &extra)
+        weights::write_safetensors(path, &self.weights, &metadata, &extra, weights::Precision::Single)
     }
 
     /// Reads a checkpoint; errors name the file.

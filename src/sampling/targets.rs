@@ -45,6 +45,12 @@ impl Ball {
     }
 }
 
+/// Volume in mm³ of the ball in a body with this level value.
+pub fn ball_volume(value: u8) -> f64 {
+    let spacing = Level::from_value(value).and_then(between).map_or(LAST, |spacing| spacing.mean);
+    4.0 / 3.0 * std::f64::consts::PI * (RADIUS * spacing).powi(3)
+}
+
 /// The annotated bodies, from the head down, with the one that may stand above the first and the one
 /// below the last: annotations leave out vertebrae that are cut by the edge of a scan, and all but the
 /// first of the sacrum.

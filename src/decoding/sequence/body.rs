@@ -32,8 +32,17 @@ const FAR: f64 = 14.0;
 /// A pair's members differ in height by less, in mm, and stand so far apart.
 const UNEVEN: f64 = 9.0;
 const WIDTHS: std::ops::Range<f64> = 14.0..70.0;
-/// A body closer than this in height owns the pair, in mm.
+/// A body closer than this in height owns the pair, in mm; so does one this close to where the pair's
+/// own body would be.
 const OWNED: f64 = 11.0;
+const TAKEN: f64 = 16.0;
+/// Bodies of one row are at most so far apart, in mm (two in a loin with a missed one between), and
+/// stand above each other: so far to the side at most for every mm of height, and so many mm more.
+const NEXT: f64 = 80.0;
+const STEEP: f64 = 0.9;
+const LEEWAY: f64 = 6.0;
+/// So many bodies make a row, if a scan has no longer one.
+const ROW: usize = 3;
 
 fn minus(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
     std::array::from_fn(|axis| a[axis] - b[axis])
@@ -58,7 +67,27 @@ pub fn bodies(detections: &[[f64; 6]], left: &[[f64; 3]], right: &[[f64; 3]]) ->
     let inferred: Vec<Body> = right.iter().filter_map(|&right| orphan(&bodies, left, right)).collect();
     bodies.extend(inferred);
     bodies.sort_by(|a, b| b.mm[2].total_cmp(&a.mm[2]));
-    bodies
+    without_strays(bodies)
+}
+
+/// The bodies that stand in a row with others: hips, shoulders and arms are found now and then, far to
+/// the side of the spine.
+fn without_strays(bodies: Vec<Body>) -> Vec<Body> {
+    let mut row: Vec<usize> = (0..bodies.len()).collect();
+    for i in 0..bodies.len() {
+        for j in 0..i {
+            let [x, y, z] = minus(bodies[i].mm, bodies[j].mm);
+            let steep = x.hypot(y) <= STEEP * z.abs() + LEEWAY;
+            let (a, b) = (row[i], row[j]);
+            if steep && distance(bodies[i].mm, bodies[j].mm) <= NEXT && a != b {
+                row.iter_mut().filter(|row| **row == a).for_each(|row| *row = b);
+            }
+        }
+    }
+    let length = |of: usize| row.iter().filter(|&&row| row == of).count();
+    let longest = row.iter().map(|&row| length(row)).max().unwrap_or(0);
+    let keep: Vec<bool> = row.iter().map(|&row| length(row) >= longest.min(ROW)).collect();
+    bodies.into_iter().zip(keep).filter(|(_, keep)| *keep).map(|(body, _)| body).collect()
 }
 
 fn own_pedicles(body: [f64; 3], left: &[[f64; 3]], right: &[[f64; 3]]) -> Option<Pedicles> {
@@ -99,12 +128,11 @@ fn orphan(bodies: &[Body], left: &[[f64; 3]], right: [f64; 3]) -> Option<Body> {
     let (behind, above) = closest
         .and_then(|body| body.pedicles)
         .map_or((BEHIND + 2.0, ABOVE - 1.0), |pedicles| (pedicles.behind, pedicles.above));
-    Some(Body {
-        mm: [middle[0], middle[1] - behind, middle[2] - above],
-        segments: [0.3; 3],
-        pedicles: Some(Pedicles { width, behind, above }),
-        seen: false,
-    })
+    let mm = [middle[0], middle[1] - behind, middle[2] - above];
+    if bodies.iter().any(|body| distance(body.mm, mm) < TAKEN) {
+        return None;
+    }
+    Some(Body { mm, segments: [0.3; 3], pedicles: Some(Pedicles { width, behind, above }), seen: false })
 }
 
 #[cfg(test)]
@@ -121,5 +149,15 @@ mod tests {
         assert_eq!(found[1].pedicles, Some(Pedicles { width: 30.0, behind: 20.0, above: 4.0 }));
         assert!(!found[2].seen && found[2].mm == [0.0, 0.0, 34.0], "{:?}", found[2]);
         assert!(bodies(&[], &[], &[]).is_empty());
+    }
+
+    #[test]
+    fn a_stray_far_to_the_side_is_left_out_and_a_gap_is_not_the_end() {
+        let spine = [0.0, -25.0, -50.0, -100.0, -130.0].map(|z| [0.0, 0.0, z, 0.0, 1.0, 0.0]);
+        let stray = [150.0, 20.0, -60.0, 0.1, 0.1, 0.1];
+        let mut all = spine.to_vec();
+        all.push(stray);
+        assert_eq!(bodies(&all, &[], &[]), bodies(&spine, &[], &[]));
+        assert_eq!(bodies(&spine, &[], &[]).len(), 5);
     }
 }

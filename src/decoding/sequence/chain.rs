@@ -67,7 +67,7 @@ impl Prices {
         eleven: -6.0,
         six: -6.0,
         geometry: 0.5,
-        leave_out: [1.0, -1.5],
+        leave_out: [1.0, -3.0],
         temperature: 3.0,
     };
 }

@@ -105,9 +105,21 @@ impl Weights {
     /// Writes a model; the ending of `path` chooses the format. It appears whole or not at all.
     pub fn write(&self, path: &Path) -> Result<()> {
         match Format::of(path)? {
-            Format::Safetensors => safetensors::write(path, self, &Default::default(), &[]),
+            Format::Safetensors => {
+                safetensors::write(path, self, &Default::default(), &[], Precision::Single)
+            }
             Format::Keras => keras::write(path, self),
         }
+    }
+
+    /// Writes a `.safetensors` model of half the size: kernels keep three digits.
+    pub fn write_half(&self, path: &Path) -> Result<()> {
+        ensure!(
+            Format::of(path)? == Format::Safetensors,
+            "{} cannot hold half precision; end its name in .safetensors",
+            path.display()
+        );
+        safetensors::write(path, self, &Default::default(), &[], Precision::Half)
     }
 
     /// Refuses weights of the wrong number or with NaN or infinite values.
@@ -144,6 +156,15 @@ impl Weights {
         }
         Ok(())
     }
+}
+
+/// How many digits a stored kernel keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// Seven: what was trained.
+    Single,
+    /// Three: enough to predict with.
+    Half,
 }
 
 /// How a model is stored.
@@ -202,6 +223,25 @@ mod tests {
                 assert_eq!(Weights::read(&path, kind).unwrap(), weights);
             }
         }
+    }
+
+    #[test]
+    fn half_precision_halves_the_file_and_keeps_three_digits() {
+        let folder = tempfile::tempdir().unwrap();
+        let weights = Weights::initial(Architecture { kind: Kind::Volume, filters: 4 }, 7);
+        let [whole, half] = ["whole.safetensors", "half.safetensors"].map(|name| folder.path().join(name));
+        weights.write(&whole).unwrap();
+        weights.write_half(&half).unwrap();
+        let size = |path: &Path| std::fs::metadata(path).unwrap().len();
+        assert!(size(&half) * 100 < size(&whole) * 55, "{} of {}", size(&half), size(&whole));
+        let read = Weights::read(&half, Kind::Identification).unwrap();
+        assert_eq!(
+            (read.input, read.layers[0].norm.clone()),
+            (weights.input, weights.layers[0].norm.clone())
+        );
+        let pairs = read.layers[3].kernel.iter().zip(&weights.layers[3].kernel);
+        assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() <= 1e-3 * b.abs() + 1e-6));
+        assert!(weights.write_half(&folder.path().join("half.h5")).is_err());
     }
 
     #[test]

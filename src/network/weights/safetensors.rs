@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 
-use super::{LayerWeights, Norm, Weights};
+use super::{LayerWeights, Norm, Precision, Weights};
 use crate::network::{Input, Kind};
 
 /// The one metadata entry of the file, a JSON object of strings: the format's library writes several
@@ -26,12 +26,14 @@ fn name(index: usize, part: &str) -> String {
     format!("layer{index:02}.{part}")
 }
 
-/// Writes the weights with further metadata and tensors beside them (a checkpoint's state).
+/// Writes the weights with further metadata and tensors beside them (a checkpoint's state). Kernels
+/// are stored in the given precision, everything else, which takes little room, in single.
 pub fn write(
     path: &Path,
     weights: &Weights,
     metadata: &BTreeMap<String, String>,
     extra: &[Extra],
+    precision: Precision,
 ) -> Result<()> {
     let mut metadata = metadata.clone();
     metadata.insert(ARCHITECTURE.to_owned(), serde_json::to_string(&weights.architecture)?);
@@ -56,13 +58,23 @@ pub fn write(
     for (name, values) in extra {
         tensors.push((name.clone(), vec![values.len()], values));
     }
-    let bytes: Vec<Vec<u8>> =
-        tensors.iter().map(|(_, _, values)| values.iter().flat_map(|v| v.to_le_bytes()).collect()).collect();
+    // Kernels have five dimensions.
+    let dtype = |shape: &[usize]| match precision {
+        Precision::Half if shape.len() == 5 => Dtype::F16,
+        _ => Dtype::F32,
+    };
+    let bytes: Vec<Vec<u8>> = tensors
+        .iter()
+        .map(|(_, shape, values)| match dtype(shape) {
+            Dtype::F16 => values.iter().flat_map(|&value| half::f16::from_f32(value).to_le_bytes()).collect(),
+            _ => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        })
+        .collect();
     let views = tensors
         .iter()
         .zip(&bytes)
         .map(|((name, shape, _), bytes)| {
-            Ok((name.clone(), TensorView::new(Dtype::F32, shape.clone(), bytes)?))
+            Ok((name.clone(), TensorView::new(dtype(shape), shape.clone(), bytes)?))
         })
         .collect::<Result<Vec<_>>>()?;
     let file = serialize(views, Some(metadata))?;

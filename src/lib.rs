@@ -3,10 +3,11 @@
 //! The modules stand in the order in which data flows: a CT and its annotation are read
 //! ([`scan`], [`annotation`]), training samples are cut from them ([`sampling`]), two networks
 //! learn from those ([`network`], [`learning`]) and then mark and name the vertebral bodies of a
-//! new scan ([`inference`]), whose voxels are reduced to centroids ([`decoding`]), compared with
-//! the annotation ([`evaluation`]) and reported ([`report`]).
+//! new scan ([`inference`]), whose voxels are reduced to centroids ([`decoding`]; all three together are
+//! an [`analysis`]), compared with the annotation ([`evaluation`]) and reported ([`report`]).
 #![warn(missing_docs)]
 
+pub mod analysis;
 pub mod anatomy;
 pub mod annotation;
 pub mod artifact;

@@ -8,23 +8,19 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::options::{Annotated, Computing, Cutting, Reading, not_negative, positive, size};
-use vertebrae::anatomy::{Level, Region};
+use vertebrae::analysis::{Analysis, Certainty, Decode, Found, Settings, analyse};
+use vertebrae::anatomy::Region;
 use vertebrae::annotation::Centroid;
 use vertebrae::batch::Failures;
-use vertebrae::decoding::candidate::{self, Candidate};
-use vertebrae::decoding::sequence::Flag;
-use vertebrae::decoding::{Thresholds, Vertebra, bodies, by_median, runs};
+use vertebrae::decoding::{Thresholds, Vertebra};
 use vertebrae::device::Device;
 use vertebrae::evaluation::accuracy::{self, Case};
 use vertebrae::evaluation::{Comparison, REACH, Summary, Tally, compare, numpy_mean};
-use vertebrae::inference::detect::detect;
-use vertebrae::inference::identify::identify;
+use vertebrae::inference::network::Network;
 use vertebrae::inference::tiling::Tiling;
-use vertebrae::inference::volume::{Field, answer};
-use vertebrae::network::{Input, Kind, Predictor, Weights};
+use vertebrae::network::Kind;
 use vertebrae::progress::Progress;
 use vertebrae::report::{self, MeasureText};
-use vertebrae::scan::Volume;
 use vertebrae::{artifact, scan};
 
 #[derive(Args)]
@@ -50,7 +46,7 @@ pub struct Measure {
     sample_size: [usize; 3],
     /// How voxels become vertebrae
     #[arg(long, value_enum, default_value = "median")]
-    decode: Decode,
+    decode: Way,
     /// A label needs more mm³ than this share of its vertebra's diameter cubed
     #[arg(long, value_name = "SHARE", default_value = "0.4", value_parser = not_negative)]
     diameter_share: f64,
@@ -70,7 +66,7 @@ pub struct Measure {
 
 /// How voxels become vertebrae.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Decode {
+enum Way {
     /// The original's way: the middle of all voxels of a label, whatever stands beside it
     Median,
     /// The most likely sequence of levels that a spine can have
@@ -104,7 +100,7 @@ struct ScanEntry {
 struct ScanResult {
     shape: [usize; 3],
     detected_voxels: usize,
-    vertebrae: Vec<Found>,
+    vertebrae: Vec<FoundEntry>,
     #[serde(flatten)]
     comparison: Comparison,
     average: f64,
@@ -112,39 +108,12 @@ struct ScanResult {
 }
 
 #[derive(Serialize)]
-struct Found {
+struct FoundEntry {
     label: String,
     voxels: usize,
     mm: [f64; 3],
     #[serde(flatten)]
     certainty: Option<Certainty>,
-}
-
-/// What only a sequence knows.
-#[derive(Serialize)]
-struct Certainty {
-    confidence: f64,
-    alternatives: Vec<(Level, f64)>,
-    flags: Vec<Flag>,
-}
-
-/// A network, ready.
-struct Network {
-    predictor: Box<dyn Predictor>,
-    /// What it is given, if it sees whole volumes.
-    input: Option<Input>,
-}
-
-impl Network {
-    fn new(device: &Device, path: &Path, stage: Kind) -> Result<Network> {
-        let weights = Weights::read(path, stage)?;
-        Ok(Network { predictor: device.predictor(&weights)?, input: weights.input })
-    }
-
-    /// The answer for a whole volume, of a network that gives one.
-    fn answer(&self, volume: &Volume) -> Result<Option<Field>> {
-        self.input.map(|input| answer(volume, self.predictor.as_ref(), &input)).transpose()
-    }
 }
 
 #[derive(Serialize)]
@@ -160,9 +129,20 @@ impl Measure {
         let tiling = Tiling::of(self.sample_size, [16; 3])?;
         let device = self.computing.device();
         let networks = [
-            Network::new(&device, &self.detection_model, Kind::Detection)?,
-            Network::new(&device, &self.identification_model, Kind::Identification)?,
+            Network::read(&self.detection_model, Kind::Detection, device)?,
+            Network::read(&self.identification_model, Kind::Identification, device)?,
         ];
+        let settings = Settings {
+            spacing: self.reading.spacing,
+            cutting: self.cutting.cutting(tiling),
+            decode: match self.decode {
+                Way::Sequence => Decode::Sequence,
+                Way::Median => Decode::Median(Thresholds {
+                    diameter_share: self.diameter_share,
+                    least: self.least_volume,
+                }),
+            },
+        };
         let scans = scan::find(&self.dataset)?;
         let progress = Progress::on_stderr();
         let mut text = MeasureText::new(std::io::stdout());
@@ -171,7 +151,7 @@ impl Measure {
         let mut cases = Vec::new();
         for (number, path) in scans.iter().enumerate() {
             let mut entry = ScanEntry { number, path: path.clone(), error: None, result: None };
-            match self.scan(number, path, &tiling, &networks, &mut text, &progress) {
+            match self.scan(number, path, &settings, &networks, &mut text, &progress) {
                 Ok((result, case)) => {
                     summary.add(&result.comparison);
                     cases.push(case);
@@ -202,63 +182,38 @@ impl Measure {
         &self,
         number: usize,
         path: &Path,
-        tiling: &Tiling,
-        [detector, identifier]: &[Network; 2],
+        settings: &Settings,
+        networks: &[Network; 2],
         text: &mut MeasureText<std::io::Stdout>,
         progress: &Progress,
     ) -> Result<(ScanResult, Case)> {
         let begin = Instant::now();
-        let spacing = self.reading.spacing;
         let Annotated { scan, centroids, stored } = self.reading.annotated(path)?;
         let frame = scan.frame.clone();
         progress.aside(|| text.scan(number, path))?;
-        let (found, named) = (detector.answer(&scan.volume)?, identifier.answer(&scan.volume)?);
-        let (volume, scale) = scan.normalised(spacing);
-        let shape = volume.dim().into();
-        let (detector, identifier) = (detector.predictor.as_ref(), identifier.predictor.as_ref());
-        let plan = self.cutting.plan(&volume, scale, *tiling, [detector, identifier]);
-        progress.aside(|| text.detection_begins(&plan.tiling, shape))?;
-        let mask = match &found {
-            Some(field) => field.mask(shape, spacing),
-            None => detect(&volume, detector, &plan, progress)?,
-        };
-        progress.aside(|| text.detection_ends().and_then(|()| text.identification_begins()))?;
-        let mut levels = match &named {
-            Some(field) => field.levels(shape, spacing),
-            None => identify(&volume, &mask, identifier, self.cutting.slices(spacing), progress)?,
-        };
-        levels.zip_mut_with(&mask, |level, &inside| *level *= inside);
-        progress.clear();
-        text.aggregation_begins()?;
-        let (mut vertebrae, certainties) = match (self.decode, &named) {
-            (Decode::Median, _) => {
-                let thresholds = Thresholds { diameter_share: self.diameter_share, least: self.least_volume };
-                (by_median(&levels, spacing, &thresholds), Vec::new())
-            }
-            // A network of whole volumes parts the bodies itself.
-            (Decode::Sequence, Some(names)) => {
-                self.sequence(bodies::candidates(found.as_ref().unwrap_or(names), names))
-            }
-            (Decode::Sequence, None) => self.sequence(runs::candidates(&levels, spacing)),
-        };
-        let in_lps: Vec<Centroid> = vertebrae.iter().map(Vertebra::centroid).collect();
-        report::sagittal(&self.picture(path), &volume, spacing, &centroids, &in_lps)?;
+        let Analysis { volume, detected_voxels, found } = analyse(scan, networks, settings, text, progress)?;
+        let in_lps: Vec<Centroid> = found.iter().map(|found| found.vertebra.centroid()).collect();
+        report::sagittal(&self.picture(path), &volume, settings.spacing, &centroids, &in_lps)?;
 
         // What is printed and compared stays in the scan's own frame.
-        for vertebra in &mut vertebrae {
-            vertebra.mm = frame.to_stored(vertebra.mm).map(vertebrae::decoding::hundredth);
-        }
+        let (vertebrae, certainties): (Vec<Vertebra>, Vec<Option<Certainty>>) = found
+            .into_iter()
+            .map(|Found { vertebra, certainty }| {
+                let mm = frame.to_stored(vertebra.mm).map(vertebrae::decoding::hundredth);
+                (Vertebra { mm, ..vertebra }, certainty)
+            })
+            .unzip();
         let found: Vec<Centroid> = vertebrae.iter().map(Vertebra::centroid).collect();
         let comparison = compare(&stored, &found, self.reach);
         text.result(&vertebrae, &comparison)?;
         let distances: Vec<f64> = comparison.offsets.iter().map(|offset| offset.distance).collect();
         let result = ScanResult {
-            shape,
-            detected_voxels: mask.iter().filter(|&&value| value > 0).count(),
+            shape: volume.dim().into(),
+            detected_voxels,
             vertebrae: vertebrae
                 .iter()
-                .zip(certainties.into_iter().map(Some).chain(std::iter::repeat_with(|| None)))
-                .map(|(vertebra, certainty)| Found {
+                .zip(certainties)
+                .map(|(vertebra, certainty)| FoundEntry {
                     certainty,
                     label: vertebra.level.to_string(),
                     voxels: vertebra.voxels,
@@ -270,25 +225,6 @@ impl Measure {
             seconds: begin.elapsed().as_secs_f64(),
         };
         Ok((result, Case { name: scan::name(path), annotated: stored, found }))
-    }
-
-    /// The most likely sequence over candidate bodies, and how sure each label is.
-    fn sequence(&self, mut candidates: Vec<Candidate>) -> (Vec<Vertebra>, Vec<Certainty>) {
-        let named = candidate::name(&mut candidates);
-        let voxel = self.reading.spacing.powi(3);
-        named
-            .into_iter()
-            .map(|named| {
-                let voxels = (candidates[named.body].volume / voxel).round() as usize;
-                let mm = named.mm.map(vertebrae::decoding::hundredth);
-                let certainty = Certainty {
-                    confidence: named.confidence,
-                    alternatives: named.alternatives,
-                    flags: named.flags,
-                };
-                (Vertebra { level: named.level, mm, voxels }, certainty)
-            })
-            .unzip()
     }
 
     /// Where a scan's picture goes: named like the scan, in the subfolder the scan lies in.

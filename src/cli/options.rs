@@ -4,15 +4,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use ndarray::Array3;
 
 use vertebrae::annotation::{Centroid, lml};
 use vertebrae::device::Device;
-use vertebrae::inference::identify::Slices;
-use vertebrae::inference::tiling::{AIR, Plan, Tiling};
+use vertebrae::inference::cutting;
+use vertebrae::inference::tiling::Tiling;
 use vertebrae::memory;
-use vertebrae::network::Predictor;
-use vertebrae::scan::{Scale, Scan};
+use vertebrae::scan::Scan;
 
 /// How scans are read.
 #[derive(Args, Clone, Copy)]
@@ -74,36 +72,14 @@ pub struct Cutting {
 }
 
 impl Cutting {
-    /// The memory that may be used, in bytes.
-    fn memory(&self) -> u64 {
-        self.max_memory.unwrap_or_else(|| memory::installed().map_or(MOST, |all| (all / 2).min(MOST)))
-    }
-
-    /// The tiles of a volume; `detector` and `identifier` are in memory beside it.
-    pub fn plan(
-        &self,
-        volume: &Array3<f32>,
-        scale: Scale,
-        exact: Tiling,
-        [detector, identifier]: [&dyn Predictor; 2],
-    ) -> Plan {
+    /// What was asked for; `exact` are the tiles of the original's way.
+    pub fn cutting(&self, exact: Tiling) -> cutting::Cutting {
         match self.tiling {
-            Pieces::Exact => Plan::exact(exact, volume.dim().into()),
-            Pieces::Wide => {
-                // The volume itself, its mask and its levels.
-                let held = volume.len() * 6 + detector.bytes() + identifier.bytes();
-                // A tenth is left to everything that nobody counts.
-                let free = (self.memory() as usize * 9 / 10).saturating_sub(held);
-                Plan::wide(volume, scale.of(AIR), detector, free)
-            }
-        }
-    }
-
-    /// The slices of a volume with voxels of `spacing` mm.
-    pub fn slices(&self, spacing: f64) -> Slices {
-        match self.tiling {
-            Pieces::Exact => Slices::Whole,
-            Pieces::Wide => Slices::wide(spacing),
+            Pieces::Exact => cutting::Cutting::Exact(exact),
+            Pieces::Wide => cutting::Cutting::Wide(
+                self.max_memory
+                    .unwrap_or_else(|| memory::installed().map_or(MOST, |all| (all / 2).min(MOST))),
+            ),
         }
     }
 }

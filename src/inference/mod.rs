@@ -4,8 +4,10 @@ use std::ops::Range;
 
 use ndarray::{Array3, Axis};
 
+pub mod cutting;
 pub mod detect;
 pub mod identify;
+pub mod network;
 pub mod tiling;
 pub mod volume;
 

@@ -4,6 +4,7 @@ use std::io::{Result, Write};
 use std::path::Path;
 
 use super::numbers::{numpy_array, python, python_list, python_rounded};
+use crate::analysis::Stages;
 use crate::anatomy::Region;
 use crate::decoding::Vertebra;
 use crate::evaluation::{Comparison, Summary, Tally, numpy_mean};
@@ -29,39 +30,6 @@ impl<W: Write> MeasureText<W> {
     /// A scan's number, from 0, and its path.
     pub fn scan(&mut self, number: usize, path: &Path) -> Result<()> {
         self.line(format!("{number} {}", path.display()))
-    }
-
-    /// Detection begins on a volume of `shape`.
-    pub fn detection_begins(&mut self, tiling: &Tiling, shape: [usize; 3]) -> Result<()> {
-        let row = |sizes: [usize; 3], separator: &str| sizes.map(|size| size.to_string()).join(separator);
-        self.line("apply detection")?;
-        self.line(format!(
-            "[{}] [{}] ({}) ({})",
-            row(tiling.patch, " "),
-            row(tiling.centre, " "),
-            row(shape, ", "),
-            row(tiling.padded(shape), ", ")
-        ))
-    }
-
-    /// Detection is done.
-    pub fn detection_ends(&mut self) -> Result<()> {
-        self.line("finished detection")
-    }
-
-    /// Identification begins.
-    pub fn identification_begins(&mut self) -> Result<()> {
-        self.line("apply identification")
-    }
-
-    /// Identification is done, its values are multiplied by the mask and reduced to vertebrae.
-    pub fn aggregation_begins(&mut self) -> Result<()> {
-        for step in
-            ["finished identification", "finished multiplying", "start aggregating", "finish aggregating"]
-        {
-            self.line(step)?;
-        }
-        Ok(())
     }
 
     /// The kept labels with their voxels, then how they compare with the annotation.
@@ -112,6 +80,35 @@ impl<W: Write> MeasureText<W> {
     fn line(&mut self, text: impl AsRef<str>) -> Result<()> {
         writeln!(self.out, "{}\n", text.as_ref())?;
         self.out.flush()
+    }
+}
+
+/// The original's lines between its stages.
+impl<W: Write> Stages for MeasureText<W> {
+    fn detection_begins(&mut self, tiling: &Tiling, shape: [usize; 3]) -> Result<()> {
+        let row = |sizes: [usize; 3], separator: &str| sizes.map(|size| size.to_string()).join(separator);
+        self.line("apply detection")?;
+        self.line(format!(
+            "[{}] [{}] ({}) ({})",
+            row(tiling.patch, " "),
+            row(tiling.centre, " "),
+            row(shape, ", "),
+            row(tiling.padded(shape), ", ")
+        ))
+    }
+
+    fn identification_begins(&mut self) -> Result<()> {
+        self.line("finished detection")?;
+        self.line("apply identification")
+    }
+
+    fn aggregation_begins(&mut self) -> Result<()> {
+        for step in
+            ["finished identification", "finished multiplying", "start aggregating", "finish aggregating"]
+        {
+            self.line(step)?;
+        }
+        Ok(())
     }
 }
 
@@ -174,7 +171,6 @@ mod tests {
         printed(|report| {
             report.scan(6, Path::new("testing_dataset/4778644.nii.gz")).unwrap();
             report.detection_begins(&Tiling::ORIGINAL, [140, 140, 312]).unwrap();
-            report.detection_ends().unwrap();
             report.identification_begins().unwrap();
             report.aggregation_begins().unwrap();
             report.result(&found, &comparison).unwrap();

@@ -1,0 +1,149 @@
+//! A scan through both networks: detect → identify → decode.
+
+use std::io;
+
+use anyhow::Result;
+use ndarray::Array3;
+use serde::Serialize;
+
+use crate::anatomy::Level;
+use crate::decoding::candidate::{self, Candidate};
+use crate::decoding::sequence::{Flag, Named};
+use crate::decoding::{Thresholds, Vertebra, bodies, by_median, runs};
+use crate::inference::cutting::Cutting;
+use crate::inference::detect::detect;
+use crate::inference::identify::identify;
+use crate::inference::network::Network;
+use crate::inference::tiling::Tiling;
+use crate::progress::Progress;
+use crate::scan::Scan;
+
+/// How voxels become vertebrae.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Decode {
+    /// The original's way: the middle of all voxels of a label, whatever stands beside it.
+    Median(Thresholds),
+    /// The most likely sequence of levels that a spine can have.
+    Sequence,
+}
+
+/// How a scan is analysed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// Voxels of the analysed volume in mm.
+    pub spacing: f64,
+    /// Pieces that networks of patches and slabs see.
+    pub cutting: Cutting,
+    /// How voxels become vertebrae.
+    pub decode: Decode,
+}
+
+/// What only a sequence knows of a label.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Certainty {
+    /// How likely the label is right, from 0 to 1.
+    pub confidence: f64,
+    /// Other labels above 2 %, the likeliest first.
+    pub alternatives: Vec<(Level, f64)>,
+    /// What to look at.
+    pub flags: Vec<Flag>,
+}
+
+/// A vertebra found in a scan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// Which one, where (mm from the first voxel in LPS order) and how large.
+    pub vertebra: Vertebra,
+    /// How sure that is, if a sequence was decoded.
+    pub certainty: Option<Certainty>,
+}
+
+/// A scan analysed.
+pub struct Analysis {
+    /// The normalised volume, `[x, y, z]` in LPS order, at the settings' spacing.
+    pub volume: Array3<f32>,
+    /// Its voxels that the detection network marked.
+    pub detected_voxels: usize,
+    /// From the head down.
+    pub found: Vec<Found>,
+}
+
+/// Is told how far an analysis has come.
+pub trait Stages {
+    /// Detection begins on a volume of `shape`.
+    fn detection_begins(&mut self, tiling: &Tiling, shape: [usize; 3]) -> io::Result<()> {
+        let _ = (tiling, shape);
+        Ok(())
+    }
+
+    /// Detection is done, identification begins.
+    fn identification_begins(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Identification is done, its voxels are reduced to vertebrae.
+    fn aggregation_begins(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// For those who do not want to know.
+impl Stages for () {}
+
+/// Finds and names the vertebrae of a scan with a detection and an identification network.
+pub fn analyse(
+    scan: Scan,
+    [detector, identifier]: &[Network; 2],
+    settings: &Settings,
+    stages: &mut dyn Stages,
+    progress: &Progress,
+) -> Result<Analysis> {
+    let spacing = settings.spacing;
+    let (bodies, names) = (detector.answer(&scan.volume)?, identifier.answer(&scan.volume)?);
+    let (volume, scale) = scan.normalised(spacing);
+    let shape = volume.dim().into();
+    let (detector, identifier) = (detector.predictor.as_ref(), identifier.predictor.as_ref());
+    let plan = settings.cutting.plan(&volume, scale, [detector, identifier]);
+    progress.aside(|| stages.detection_begins(&plan.tiling, shape))?;
+    let mask = match &bodies {
+        Some(field) => field.mask(shape, spacing),
+        None => detect(&volume, detector, &plan, progress)?,
+    };
+    progress.aside(|| stages.identification_begins())?;
+    let mut levels = match &names {
+        Some(field) => field.levels(shape, spacing),
+        None => identify(&volume, &mask, identifier, settings.cutting.slices(spacing), progress)?,
+    };
+    levels.zip_mut_with(&mask, |level, &inside| *level *= inside);
+    progress.clear();
+    stages.aggregation_begins()?;
+    let found = match (settings.decode, &names) {
+        (Decode::Median(thresholds), _) => by_median(&levels, spacing, &thresholds)
+            .into_iter()
+            .map(|vertebra| Found { vertebra, certainty: None })
+            .collect(),
+        // A network of whole volumes parts the bodies itself.
+        (Decode::Sequence, Some(names)) => {
+            sequence(bodies::candidates(bodies.as_ref().unwrap_or(names), names), spacing)
+        }
+        (Decode::Sequence, None) => sequence(runs::candidates(&levels, spacing), spacing),
+    };
+    Ok(Analysis { volume, detected_voxels: mask.iter().filter(|&&value| value > 0).count(), found })
+}
+
+/// The most likely sequence over candidate bodies.
+fn sequence(mut candidates: Vec<Candidate>, spacing: f64) -> Vec<Found> {
+    let named = candidate::name(&mut candidates);
+    let vertebra = |named: Named| {
+        let voxels = (candidates[named.body].volume / spacing.powi(3)).round() as usize;
+        Found {
+            vertebra: Vertebra { level: named.level, mm: named.mm, voxels },
+            certainty: Some(Certainty {
+                confidence: named.confidence,
+                alternatives: named.alternatives,
+                flags: named.flags,
+            }),
+        }
+    };
+    named.into_iter().map(vertebra).collect()
+}

@@ -98,7 +98,7 @@ pub fn analyse(
     stages: &mut dyn Stages,
     progress: &Progress,
 ) -> Result<Analysis> {
-    let spacing = settings.spacing;
+    let (spacing, extent) = (settings.spacing, scan.volume.geometry.extent());
     let (bodies, names) = (detector.answer(&scan.volume)?, identifier.answer(&scan.volume)?);
     let (volume, scale) = scan.normalised(spacing);
     let shape = volume.dim().into();
@@ -124,24 +124,28 @@ pub fn analyse(
             .collect(),
         // A network of whole volumes parts the bodies itself.
         (Decode::Sequence, Some(names)) => {
-            sequence(bodies::candidates(bodies.as_ref().unwrap_or(names), names), spacing)
+            sequence(bodies::candidates(bodies.as_ref().unwrap_or(names), names), spacing, extent)
         }
-        (Decode::Sequence, None) => sequence(runs::candidates(&levels, spacing), spacing),
+        (Decode::Sequence, None) => sequence(runs::candidates(&levels, spacing), spacing, extent),
     };
     Ok(Analysis { volume, detected_voxels: mask.iter().filter(|&&value| value > 0).count(), found })
 }
 
-/// The most likely sequence over candidate bodies.
-fn sequence(mut candidates: Vec<Candidate>, spacing: f64) -> Vec<Found> {
+/// The most likely sequence over candidate bodies of a scan that ends at `extent`, in mm.
+fn sequence(mut candidates: Vec<Candidate>, spacing: f64, extent: [f64; 3]) -> Vec<Found> {
     let named = candidate::name(&mut candidates);
     let vertebra = |named: Named| {
+        let half = named.level.diameter() / 2.0;
+        let cut = (0..3).any(|axis| !(half..=extent[axis] - half).contains(&named.mm[axis]));
+        let mut flags = named.flags;
+        flags.extend(cut.then_some(Flag::TouchesBorder));
         let voxels = (candidates[named.body].volume / spacing.powi(3)).round() as usize;
         Found {
             vertebra: Vertebra { level: named.level, mm: named.mm, voxels },
             certainty: Some(Certainty {
                 confidence: named.confidence,
                 alternatives: named.alternatives,
-                flags: named.flags,
+                flags,
             }),
         }
     };

@@ -14,7 +14,6 @@ use vertebrae::annotation::Centroid;
 use vertebrae::batch::Failures;
 use vertebrae::decoding::{Thresholds, Vertebra};
 use vertebrae::device::Device;
-use vertebrae::evaluation::accuracy::{self, Case};
 use vertebrae::evaluation::{Comparison, REACH, Summary, Tally, compare, numpy_mean};
 use vertebrae::inference::network::Network;
 use vertebrae::inference::tiling::Tiling;
@@ -34,10 +33,6 @@ pub struct Measure {
     /// Write everything that was found and compared to this file as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write tables of the accuracy in both directions, by region, level and scan, to this file as
-    /// Markdown
-    #[arg(long, value_name = "FILE")]
-    accuracy: Option<PathBuf>,
     /// Folder for the box plot and a picture of each scan
     #[arg(long, value_name = "DIR", default_value = "plots")]
     plots: PathBuf,
@@ -100,6 +95,7 @@ struct ScanEntry {
 struct ScanResult {
     shape: [usize; 3],
     detected_voxels: usize,
+    annotated: Vec<Centroid>,
     vertebrae: Vec<FoundEntry>,
     #[serde(flatten)]
     comparison: Comparison,
@@ -148,13 +144,11 @@ impl Measure {
         let mut text = MeasureText::new(std::io::stdout());
         text.models(&self.detection_model, &self.identification_model)?;
         let (mut summary, mut failures, mut entries) = (Summary::default(), Failures::default(), Vec::new());
-        let mut cases = Vec::new();
         for (number, path) in scans.iter().enumerate() {
             let mut entry = ScanEntry { number, path: path.clone(), error: None, result: None };
             match self.scan(number, path, &settings, &networks, &mut text, &progress) {
-                Ok((result, case)) => {
+                Ok(result) => {
                     summary.add(&result.comparison);
-                    cases.push(case);
                     entry.result = Some(result);
                 }
                 Err(error) => {
@@ -171,10 +165,6 @@ impl Measure {
         if let Some(path) = &self.json {
             artifact::write_json(path, &self.document(entries, &summary, device))?;
         }
-        if let Some(path) = &self.accuracy {
-            let tables = accuracy::tables(&cases, self.reach);
-            artifact::write(path, |out| Ok(out.write_all(tables.as_bytes())?))?;
-        }
         failures.into_result(scans.len())
     }
 
@@ -186,7 +176,7 @@ impl Measure {
         networks: &[Network; 2],
         text: &mut MeasureText<std::io::Stdout>,
         progress: &Progress,
-    ) -> Result<(ScanResult, Case)> {
+    ) -> Result<ScanResult> {
         let begin = Instant::now();
         let Annotated { scan, centroids, stored } = self.reading.annotated(path)?;
         let frame = scan.frame.clone();
@@ -207,9 +197,10 @@ impl Measure {
         let comparison = compare(&stored, &found, self.reach);
         text.result(&vertebrae, &comparison)?;
         let distances: Vec<f64> = comparison.offsets.iter().map(|offset| offset.distance).collect();
-        let result = ScanResult {
+        Ok(ScanResult {
             shape: volume.dim().into(),
             detected_voxels,
+            annotated: stored,
             vertebrae: vertebrae
                 .iter()
                 .zip(certainties)
@@ -223,8 +214,7 @@ impl Measure {
             comparison,
             average: numpy_mean(&distances),
             seconds: begin.elapsed().as_secs_f64(),
-        };
-        Ok((result, Case { name: scan::name(path), annotated: stored, found }))
+        })
     }
 
     /// Where a scan's picture goes: named like the scan, in the subfolder the scan lies in.

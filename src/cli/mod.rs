@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand, the only place that knows clap.
 
+mod accuracy;
 mod benchmark;
 mod convert;
 mod decode;
@@ -10,6 +11,7 @@ mod gen_phantom;
 mod generating;
 mod measure;
 mod options;
+mod predict;
 mod train_detection;
 mod train_identification;
 mod training;
@@ -41,6 +43,10 @@ enum Command {
     TrainIdentification(train_identification::TrainIdentification),
     /// Find and name the vertebrae of annotated scans and say how well
     Measure(measure::Measure),
+    /// Print tables of accuracy over runs of measure, as Markdown
+    Accuracy(accuracy::Accuracy),
+    /// Find and name the vertebrae of any scan
+    Predict(predict::Predict),
     /// Name candidate bodies as the most likely sequence of a spine
     Decode(decode::Decode),
     /// Turn centroids from one file format into another
@@ -61,6 +67,8 @@ impl Cli {
             Command::TrainDetection(command) => command.run(),
             Command::TrainIdentification(command) => command.run(),
             Command::Measure(command) => command.run(),
+            Command::Accuracy(command) => command.run(),
+            Command::Predict(command) => command.run(),
             Command::Decode(command) => command.run(),
             Command::Convert(command) => command.run(),
             Command::Benchmark(command) => command.run(),

@@ -88,7 +88,7 @@ impl Cutting {
 const MOST: u64 = 4 << 30;
 
 /// A size such as `2GiB`, `500MB` or a number of bytes.
-fn bytes(text: &str) -> Result<u64, String> {
+pub fn bytes(text: &str) -> Result<u64, String> {
     let wrong = || "a size such as 2GiB or 500MB is needed".to_owned();
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let unit: u64 = match &text[digits.len()..] {

@@ -5,6 +5,7 @@ mod canvas;
 mod measure;
 pub mod numbers;
 mod picture;
+pub mod prediction;
 
 pub use boxplot::boxplot;
 pub use measure::MeasureText;

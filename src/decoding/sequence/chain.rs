@@ -62,7 +62,7 @@ impl Prices {
 
     /// For bodies cut out of an identified volume.
     pub const VOLUMES: Prices = Prices {
-        floor: -7.0,
+        floor: -3.0,
         miss: -5.0,
         eleven: -6.0,
         six: -6.0,

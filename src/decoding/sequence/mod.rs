@@ -21,6 +21,19 @@ pub enum Flag {
     PossibleTransitional,
     /// The body was not seen, only its pedicles.
     Inferred,
+    /// The body lies so close to the edge of the scan that it may be cut.
+    TouchesBorder,
+}
+
+impl std::fmt::Display for Flag {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Flag::ShiftAmbiguous => "shift-ambiguous",
+            Flag::PossibleTransitional => "possible-transitional",
+            Flag::Inferred => "inferred",
+            Flag::TouchesBorder => "touches-border",
+        })
+    }
 }
 
 /// A body with its level.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::anatomy::Level;
 use crate::decoding::candidate::{self, Candidate};
 use crate::decoding::sequence::{Flag, Named};
-use crate::decoding::{Thresholds, Vertebra, bodies, by_median, runs};
+use crate::decoding::{self, Thresholds, Vertebra, by_median, runs};
 use crate::inference::cutting::Cutting;
 use crate::inference::detect::detect;
 use crate::inference::identify::identify;
@@ -124,7 +124,11 @@ pub fn analyse(
             .collect(),
         // A network of whole volumes parts the bodies itself.
         (Decode::Sequence, Some(names)) => {
-            sequence(bodies::candidates(bodies.as_ref().unwrap_or(names), names), spacing, extent)
+            let candidates = match &bodies {
+                Some(bodies) => decoding::bodies::candidates(bodies, &[bodies, names]),
+                None => decoding::bodies::candidates(names, &[names]),
+            };
+            sequence(candidates, spacing, extent)
         }
         (Decode::Sequence, None) => sequence(runs::candidates(&levels, spacing), spacing, extent),
     };

@@ -53,7 +53,8 @@ pub struct Training {
     /// Continue from this checkpoint as if never stopped
     #[arg(long, value_name = "CHECKPOINT")]
     resume: Option<PathBuf>,
-    /// Begin with the weights of this model instead of random ones
+    /// Begin with the weights of this model instead of random ones; a volume network's voxels may have
+    /// had another size
     #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
     start: Option<PathBuf>,
     #[command(flatten)]
@@ -142,14 +143,9 @@ impl Training {
         let start = self.start.as_deref().map(|path| Weights::read(path, kind)).transpose()?;
         if let (Some(start), Some(path)) = (&start, &self.start) {
             let Architecture { kind: found, filters: width } = start.architecture;
-            let given = match examples {
-                Origin::Scans { input, .. } => Some(input),
-                Origin::Samples => None,
-            };
             ensure!(
-                found == kind && width == filters && start.input == given,
-                "{} is a {found} network of {width} filters; one of the kind {kind} with {filters} and the same \
-                 voxels is trained here",
+                found == kind && width == filters,
+                "{} is a {found} network of {width} filters; a {kind} network of {filters} is trained here",
                 path.display()
             );
         }

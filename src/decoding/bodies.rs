@@ -25,9 +25,9 @@ struct Vote {
     voxel: [usize; 3],
 }
 
-/// The bodies of a scan in no particular order: found in `field`, their levels read from `names`, the
-/// answer of the same network or of one with a wider view.
-pub fn candidates(field: &Field, names: &Field) -> Vec<Candidate> {
+/// The bodies of a scan in no particular order: found in `field`, their levels the mean of what `names`
+/// say, the answers of the same network or of others.
+pub fn candidates(field: &Field, names: &[&Field]) -> Vec<Candidate> {
     let (_, nx, ny, nz) = field.values.dim();
     let mut votes = Vec::new();
     // Weight of the votes that meet in each voxel.
@@ -83,9 +83,10 @@ pub fn candidates(field: &Field, names: &Field) -> Vec<Candidate> {
         for &index in &own {
             free[index] = false;
             let place = field.grid.mm(votes[index].voxel.map(|part| part as f64));
-            let chances = names.chances(place);
-            for (level, chance) in levels.iter_mut().zip(chances) {
-                *level += f64::from(votes[index].weight * chance) / weight;
+            for chances in names.iter().map(|names| names.chances(place)) {
+                for (level, chance) in levels.iter_mut().zip(chances) {
+                    *level += f64::from(votes[index].weight * chance) / (weight * names.len() as f64);
+                }
             }
         }
         // A small lump of votes is the end of a rib more often than a body.
@@ -147,7 +148,7 @@ mod tests {
             }
         }
         let field = Field { values, grid };
-        let mut found = candidates(&field, &field);
+        let mut found = candidates(&field, &[&field]);
         found.sort_by(|a, b| b.mm[2].total_cmp(&a.mm[2]));
         assert_eq!(found.len(), truth.len());
         for (candidate, truth) in found.iter().zip(&truth) {

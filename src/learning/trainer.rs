@@ -138,14 +138,14 @@ where
             (weights, fresh.resumed(state.step, &moments, device), state.epoch)
         }
         None => {
-            let weights = options.start.clone().unwrap_or_else(|| {
+            let mut weights = options.start.clone().unwrap_or_else(|| {
                 let mut weights = Weights::initial(architecture, options.seed);
-                weights.input = options.input;
                 if let (true, Some(output)) = (options.initial_output != 0.0, weights.layers.last_mut()) {
                     output.bias.fill(options.initial_output);
                 }
                 weights
             });
+            weights.input = options.input;
             (weights, fresh, 0)
         }
     };

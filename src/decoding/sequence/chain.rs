@@ -68,7 +68,7 @@ impl Prices {
         six: -6.0,
         geometry: 0.5,
         leave_out: [1.0, -3.0],
-        temperature: 3.0,
+        temperature: 1.0,
     };
 }
 

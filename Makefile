@@ -95,14 +95,14 @@ demo: demo/training_dataset/.done demo/testing_dataset/.done
 	@grep "Id rate" demo/plots/measure.txt
 	@echo "pictures: $$(ls demo/plots/phantom-*.png | head -1) and the others beside it, demo/plots/boxplot.png"
 
-# The models that come with the program: networks of whole volumes, taught on phantoms and then, if
+# The models that come with the program: a network of whole volumes, taught on phantoms and then, if
 # REAL names a folder, on phantoms and real scans. Each folder that directly holds scans is drawn from
-# equally often, so REAL is best divided into a few.
+# equally often, so REAL is best divided into a few. One network does both stages.
 MODEL_WORK ?= models
 REAL ?=
-TEACH = --checkpoints $(MODEL_WORK)/checkpoints/$(notdir $(basename $@)) --logs $(MODEL_WORK)/logs
-TUNE = --checkpoints $(MODEL_WORK)/checkpoints --logs $(MODEL_WORK)/logs --checkpoint-every 100
 FINAL := $(if $(REAL),$(MODEL_WORK)/all,$(MODEL_WORK)/phantoms)
+TEACH ?= --epochs 28 --patches 320 --batch-size 4 --learning-rate 0.003 --decay 0.0008 --momentum 0.98
+TUNE ?= --epochs 7 --patches 240 --batch-size 4 --learning-rate 0.0015 --decay 0.003 --momentum 0.98 --frozen 3
 
 $(MODEL_WORK)/phantoms/.done: | $(VERTEBRAE)
 	$(VERTEBRAE) gen-phantom $(@D)/hospital --cohort hospital --voxel 3 --scans 360 --seed 5
@@ -112,23 +112,14 @@ $(MODEL_WORK)/phantoms/.done: | $(VERTEBRAE)
 		ln -sfn $(abspath $(REAL)) $(MODEL_WORK)/all/real)
 	@touch $@
 
-$(MODEL_WORK)/detection-first.safetensors: $(MODEL_WORK)/phantoms/.done
-	$(VERTEBRAE) train-detection --arch volume $(<D) $(MODEL_WORK)/check $@ $(TEACH) $(TEACH_DETECTION)
+$(MODEL_WORK)/taught.safetensors: $(MODEL_WORK)/phantoms/.done
+	$(VERTEBRAE) train-identification --arch volume $(<D) $(MODEL_WORK)/check $@ $(TEACH) \
+		--checkpoints $(MODEL_WORK)/checkpoints --logs $(MODEL_WORK)/logs
 
-$(MODEL_WORK)/identification-first.safetensors: $(MODEL_WORK)/phantoms/.done
-	$(VERTEBRAE) train-identification --arch volume $(<D) $(MODEL_WORK)/check $@ $(TEACH) $(TEACH_IDENTIFICATION)
-
-models: $(MODEL_WORK)/detection-first.safetensors $(MODEL_WORK)/identification-first.safetensors
-	$(VERTEBRAE) train-detection --arch volume $(FINAL) $(MODEL_WORK)/check saved_models/detection.safetensors \
-		--start $(MODEL_WORK)/detection-first.safetensors --half $(TUNE) $(TUNE_DETECTION)
+models: $(MODEL_WORK)/taught.safetensors
 	$(VERTEBRAE) train-identification --arch volume $(FINAL) $(MODEL_WORK)/check saved_models/identification.safetensors \
-		--start $(MODEL_WORK)/identification-first.safetensors --half $(TUNE) $(TUNE_IDENTIFICATION)
-
-TEACH_DETECTION ?= --epochs 14 --patches 200 --batch-size 2 --learning-rate 0.002 --decay 0.001 --momentum 0.97
-TEACH_IDENTIFICATION ?= --epochs 40 --patches 320 --batch-size 4 --learning-rate 0.003 --decay 0.0008 --momentum 0.98
-TUNE_DETECTION ?= --epochs 6 --patches 100 --batch-size 2 --learning-rate 0.001 --decay 0.004 --momentum 0.97 --frozen 3
-TUNE_IDENTIFICATION ?= --epochs 8 --patches 240 --batch-size 4 --learning-rate 0.0015 --decay 0.003 --momentum 0.98 \
-	--frozen 3
+		--start $< --half $(TUNE) --checkpoints $(MODEL_WORK)/tuned --logs $(MODEL_WORK)/logs
+	cp saved_models/identification.safetensors saved_models/detection.safetensors
 
 clean-demo:
 	rm -rf demo

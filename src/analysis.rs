@@ -15,6 +15,7 @@ use crate::inference::detect::detect;
 use crate::inference::identify::identify;
 use crate::inference::network::Network;
 use crate::inference::tiling::Tiling;
+use crate::inference::volume::Field;
 use crate::progress::Progress;
 use crate::scan::Scan;
 
@@ -124,10 +125,8 @@ pub fn analyse(
             .collect(),
         // A network of whole volumes parts the bodies itself.
         (Decode::Sequence, Some(names)) => {
-            let candidates = match &bodies {
-                Some(bodies) => decoding::bodies::candidates(bodies, &[bodies, names]),
-                None => decoding::bodies::candidates(names, &[names]),
-            };
+            let answers: Vec<&Field> = bodies.iter().chain([names]).collect();
+            let candidates = decoding::bodies::candidates(&answers);
             sequence(candidates, spacing, extent)
         }
         (Decode::Sequence, None) => sequence(runs::candidates(&levels, spacing), spacing, extent),

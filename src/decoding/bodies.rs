@@ -21,33 +21,39 @@ const ROUNDS: usize = 4;
 struct Vote {
     /// In mm.
     at: [f64; 3],
-    weight: f32,
-    voxel: [usize; 3],
+    /// Volume in mm³ of the voxel times how likely it is a body's.
+    weight: f64,
+    /// That volume alone.
+    volume: f64,
+    levels: [f32; Level::MAX_VALUE as usize],
 }
 
-/// The bodies of a scan in no particular order: found in `field`, their levels the mean of what `names`
-/// say, the answers of the same network or of others.
-pub fn candidates(field: &Field, names: &[&Field]) -> Vec<Candidate> {
-    let (_, nx, ny, nz) = field.values.dim();
+/// The bodies of a scan in no particular order; the voxels of all answers vote, a share each.
+pub fn candidates(fields: &[&Field]) -> Vec<Candidate> {
+    let Some(first) = fields.first() else { return Vec::new() };
+    let shape = first.grid.shape;
     let mut votes = Vec::new();
     // Weight of the votes that meet in each voxel.
-    let mut density = Array3::<f32>::zeros((nx, ny, nz));
-    for ((x, y, z), &logit) in field.values.slice(s![output::BODY, .., .., ..]).indexed_iter() {
-        let weight = sigmoid(logit);
-        if weight < VOTES {
-            continue;
+    let mut density = Array3::<f32>::zeros(shape);
+    for field in fields {
+        let volume = field.grid.spacing.powi(3) / fields.len() as f64;
+        for ((x, y, z), &logit) in field.values.slice(s![output::BODY, .., .., ..]).indexed_iter() {
+            let chance = sigmoid(logit);
+            if chance < VOTES {
+                continue;
+            }
+            let voxel = [x, y, z];
+            let at = field.grid.mm(std::array::from_fn(|axis| {
+                voxel[axis] as f64 + f64::from(field.values[[output::OFFSETS.start + axis, x, y, z]])
+            }));
+            let near = first.grid.index(at);
+            let near: [usize; 3] =
+                std::array::from_fn(|axis| near[axis].round().clamp(0.0, shape[axis] as f64 - 1.0) as usize);
+            let weight = f64::from(chance) * volume;
+            density[near] += weight as f32;
+            votes.push(Vote { at, weight, volume, levels: field.chances(voxel) });
         }
-        let voxel = [x, y, z];
-        let index: [f64; 3] = std::array::from_fn(|axis| {
-            voxel[axis] as f64 + f64::from(field.values[[output::OFFSETS.start + axis, x, y, z]])
-        });
-        let near = [nx, ny, nz];
-        let near: [usize; 3] =
-            std::array::from_fn(|axis| index[axis].round().clamp(0.0, near[axis] as f64 - 1.0) as usize);
-        density[near] += weight;
-        votes.push(Vote { at: field.grid.mm(index), weight, voxel });
     }
-    let volume = field.grid.spacing.powi(3);
     let mut free: Vec<bool> = vec![true; votes.len()];
     let mut found = Vec::new();
     // The strongest meeting place first; its votes are spent.
@@ -58,14 +64,14 @@ pub fn candidates(field: &Field, names: &[&Field]) -> Vec<Candidate> {
         .collect();
     peaks.sort_by(|a, b| b.1.total_cmp(&a.1));
     for (peak, _) in peaks {
-        let mut centre = field.grid.mm(peak.map(|index| index as f64));
+        let mut centre = first.grid.mm(peak.map(|index| index as f64));
         for _ in 0..ROUNDS {
             let own =
                 votes.iter().zip(&free).filter(|(vote, free)| **free && distance(vote.at, centre) < OWN);
             let (mut sum, mut weight) = ([0.0; 3], 0.0);
             for (vote, _) in own {
-                (0..3).for_each(|axis| sum[axis] += f64::from(vote.weight) * vote.at[axis]);
-                weight += f64::from(vote.weight);
+                (0..3).for_each(|axis| sum[axis] += vote.weight * vote.at[axis]);
+                weight += vote.weight;
             }
             if weight == 0.0 {
                 break;
@@ -75,25 +81,23 @@ pub fn candidates(field: &Field, names: &[&Field]) -> Vec<Candidate> {
         let own: Vec<usize> = (0..votes.len())
             .filter(|&index| free[index] && distance(votes[index].at, centre) < OWN)
             .collect();
-        let weight: f64 = own.iter().map(|&index| f64::from(votes[index].weight)).sum();
-        if weight * volume < LEAST {
+        let weight: f64 = own.iter().map(|&index| votes[index].weight).sum();
+        if weight < LEAST {
             continue;
         }
         let mut levels = [0.0; Level::MAX_VALUE as usize];
         for &index in &own {
             free[index] = false;
-            let place = field.grid.mm(votes[index].voxel.map(|part| part as f64));
-            for chances in names.iter().map(|names| names.chances(place)) {
-                for (level, chance) in levels.iter_mut().zip(chances) {
-                    *level += f64::from(votes[index].weight * chance) / (weight * names.len() as f64);
-                }
+            for (level, chance) in levels.iter_mut().zip(votes[index].levels) {
+                *level += votes[index].weight * f64::from(chance) / weight;
             }
         }
         // A small lump of votes is the end of a rib more often than a body.
         let likeliest = (0..levels.len()).fold(0, |a, b| if levels[b] > levels[a] { b } else { a });
         let whole = targets::ball_volume(likeliest as u8 + 1);
-        let presence = weight / own.len() as f64 * (weight * volume / whole).min(1.0);
-        found.push(Candidate { mm: centre, levels, volume: weight * volume, presence });
+        let voxels: f64 = own.iter().map(|&index| votes[index].volume).sum();
+        let presence = weight / voxels * (weight / whole).min(1.0);
+        found.push(Candidate { mm: centre, levels, volume: weight, presence });
     }
     found
 }
@@ -148,7 +152,7 @@ mod tests {
             }
         }
         let field = Field { values, grid };
-        let mut found = candidates(&field, &[&field]);
+        let mut found = candidates(&[&field, &field]);
         found.sort_by(|a, b| b.mm[2].total_cmp(&a.mm[2]));
         assert_eq!(found.len(), truth.len());
         for (candidate, truth) in found.iter().zip(&truth) {

@@ -95,12 +95,8 @@ impl Field {
         Array3::from_shape_fn(shape, |(x, y, z)| coarse[[nearest[0][x], nearest[1][y], nearest[2][z]]])
     }
 
-    /// How likely each level value is in the voxel nearest to a place in mm, given a body there.
-    pub fn chances(&self, mm: [f64; 3]) -> [f32; Level::MAX_VALUE as usize] {
-        let index = self.grid.index(mm);
-        let [x, y, z]: [usize; 3] = std::array::from_fn(|axis| {
-            index[axis].round().clamp(0.0, self.grid.shape[axis] as f64 - 1.0) as usize
-        });
+    /// How likely each level value is in a voxel, given that it is a body's.
+    pub fn chances(&self, [x, y, z]: [usize; 3]) -> [f32; Level::MAX_VALUE as usize] {
         let mut chances = std::array::from_fn(|level| self.values[[output::LEVELS.start + level, x, y, z]]);
         softmax(&mut chances);
         chances
@@ -160,7 +156,7 @@ mod tests {
         // 450 HU are 0.45 of the window; the voxel at 150 mm of x + y = 0.
         assert!((12..=13).contains(&levels[[0, 0, 150]]), "{}", levels[[0, 0, 150]]);
         assert_eq!(levels[[9, 0, 150]], 0);
-        let chances = field.chances([0.0, 0.0, 150.0]);
+        let chances = field.chances([0, 0, 75]);
         assert!(chances[11] + chances[12] > 0.9, "{chances:?}");
     }
 }

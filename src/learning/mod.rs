@@ -2,6 +2,7 @@
 
 mod adam;
 mod batches;
+mod centring;
 mod checkpoint;
 mod learner;
 mod losses;

@@ -9,13 +9,14 @@ use burn::tensor::backend::AutodiffBackend;
 
 use super::adam::Adam;
 use super::batches::{Batch, Examples};
+use super::centring::centre;
 use super::checkpoint::{Checkpoint, State};
 use super::learner::{Learner, scalar, tensors};
 use super::metrics::Scores;
 use super::objective::Objective;
 use super::tensorboard::ScalarLog;
 use crate::kernels::KernelBackend;
-use crate::network::{Architecture, Input, Weights};
+use crate::network::{Architecture, Input, Kind, Weights};
 use crate::progress::Progress;
 
 /// How a network is trained.
@@ -208,7 +209,12 @@ where
             Checkpoint { weights, moments: learner.adam.moments(), state }.write(&path)?;
         }
     }
-    Ok(learner.model()?.weights(architecture, input))
+    let mut weights = learner.model()?.weights(architecture, input);
+    if architecture.kind == Kind::Volume {
+        let order = training.order(options.seed, options.epochs + 1);
+        centre(learner.model()?, &mut weights, training, &order, options.batch_size, device)?;
+    }
+    Ok(weights)
 }
 
 /// `loss 0.1234 accuracy 0.98`.
@@ -274,7 +280,6 @@ mod tests {
     use super::*;
     use crate::learning::DetectionLoss;
     use crate::learning::Samples;
-    use crate::network::Kind;
     use crate::sampling::npy;
     use burn::backend::{Autodiff, Flex};
     use ndarray::Array3;

@@ -24,14 +24,7 @@ impl Failures {
     pub fn sentences(&self) -> Vec<String> {
         let mut sorted: Vec<_> = self.0.iter().collect();
         sorted.sort_by(|a, b| a.0.cmp(&b.0));
-        sorted
-            .into_iter()
-            .map(|(path, error)| {
-                let (path, sentence) = (path.display().to_string(), format!("{error:#}"));
-                // Most sentences name their file already.
-                if sentence.contains(&path) { sentence } else { format!("{path}: {sentence}") }
-            })
-            .collect()
+        sorted.into_iter().map(|(path, error)| sentence(path, error)).collect()
     }
 
     /// An error that lists every bad scan, if there is one.
@@ -42,6 +35,12 @@ impl Failures {
         let list: String = self.sentences().iter().map(|sentence| format!("\n  {sentence}")).collect();
         bail!("{} of {of} scans could not be used:{list}", self.0.len())
     }
+}
+
+/// What is wrong with a scan, with its name; most errors name it already.
+pub fn sentence(path: &Path, error: &Error) -> String {
+    let (path, sentence) = (path.display().to_string(), format!("{error:#}"));
+    if sentence.contains(&path) { sentence } else { format!("{path}: {sentence}") }
 }
 
 /// Calls `work` for every path and its index, several at once, and collects the failures.

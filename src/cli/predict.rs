@@ -12,7 +12,7 @@ use super::options::{Computing, Cutting, Pieces, positive};
 use vertebrae::analysis::{Analysis, Decode, Settings, analyse};
 use vertebrae::annotation::landmark::{Format, Landmark};
 use vertebrae::artifact;
-use vertebrae::batch::Failures;
+use vertebrae::batch::{Failures, sentence};
 use vertebrae::decoding::Vertebra as Located;
 use vertebrae::device::Device;
 use vertebrae::inference::network::Network;
@@ -143,7 +143,7 @@ impl Predict {
             match self.scan(path, &run, &progress) {
                 Ok(document) => self.print(&document, &progress)?,
                 Err(error) => {
-                    progress.warn(&format!("error: {}: {error:#}", path.display()));
+                    progress.warn(&format!("error: {}", sentence(path, &error)));
                     failures.add(path, error);
                 }
             }
@@ -315,6 +315,9 @@ impl Predict {
         }
         progress.aside(|| {
             println!("{path}");
+            if document.vertebrae.is_empty() {
+                return;
+            }
             println!(
                 "  {:<5} {:>9} {:>9} {:>9}  {:<10}  flags",
                 "level", "left mm", "back mm", "head mm", "confidence"

@@ -59,3 +59,54 @@ where
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::learning::Batch;
+    use crate::network::{Architecture, Kind};
+    use burn::backend::{Autodiff, Flex};
+    use std::path::Path;
+
+    /// Dark volumes with one body whose voxels all lie 0.75 voxels to the left of its centre and 1.5
+    /// below it.
+    struct Dark;
+
+    impl Examples for Dark {
+        fn folder(&self) -> &Path {
+            Path::new("dark")
+        }
+
+        fn count(&self) -> usize {
+            4
+        }
+
+        fn order(&self, _: u32, _: usize) -> Vec<usize> {
+            (0..4).collect()
+        }
+
+        fn batch(&self, numbers: &[usize]) -> Result<Batch> {
+            let (n, voxels) = (numbers.len(), 16 * 16 * 16);
+            let mut labels = vec![0.0; n * targets::CHANNELS * voxels];
+            for image in labels.chunks_exact_mut(targets::CHANNELS * voxels) {
+                image[targets::SHARE * voxels + 5..][..4].fill(0.25);
+                image[targets::OFFSETS.start * voxels + 5..][..4].fill(-0.75);
+                image[(targets::OFFSETS.start + 2) * voxels + 5..][..4].fill(1.5);
+            }
+            Ok(Batch { input: vec![0.0; n * 2 * voxels], shape: [n, 2, 16, 16, 16], labels })
+        }
+    }
+
+    #[test]
+    fn the_mean_error_becomes_the_bias() {
+        let mut weights = Weights::initial(Architecture { kind: Kind::Volume, filters: 1 }, 3);
+        let device = Default::default();
+        let model = Unet::<Autodiff<Flex>>::new(&weights, &device);
+        centre(&model, &mut weights, &Dark, &[0, 1, 2], 2, &device).unwrap();
+        let bias = &weights.layers.last().unwrap().bias[output::OFFSETS];
+        assert!(
+            bias.iter().zip([-0.75, 0.0, 1.5]).all(|(a, b): (&f32, f32)| (a - b).abs() < 1e-5),
+            "{bias:?}"
+        );
+    }
+}

@@ -62,7 +62,9 @@ pub fn sagittal(
         canvas.line([x + 7.0, y], [right + 4.0, y], 0.5, FOUND);
     }
     let foot = size[1] as f32 - FOOT as f32 / 2.0;
-    canvas.label([8.0, foot], "o annotated", 15.0, Anchor::Left, ANNOTATED);
+    if !annotated.is_empty() {
+        canvas.label([8.0, foot], "o annotated", 15.0, Anchor::Left, ANNOTATED);
+    }
     canvas.label([size[0] as f32 - 8.0, foot], "x found", 15.0, Anchor::Right, FOUND);
     canvas.save(path)
 }

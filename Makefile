@@ -103,6 +103,7 @@ REAL ?=
 FINAL := $(if $(REAL),$(MODEL_WORK)/all,$(MODEL_WORK)/phantoms)
 TEACH ?= --epochs 28 --patches 320 --batch-size 4 --learning-rate 0.003 --decay 0.0008 --momentum 0.98
 TUNE ?= --epochs 7 --patches 240 --batch-size 4 --learning-rate 0.0015 --decay 0.003 --momentum 0.98 --frozen 3
+FINISH ?= --epochs 10 --patches 240 --batch-size 4 --learning-rate 0.001 --decay 0.003 --momentum 0.98 --frozen 1 --seed 7
 
 $(MODEL_WORK)/phantoms/.done: | $(VERTEBRAE)
 	$(VERTEBRAE) gen-phantom $(@D)/hospital --cohort hospital --voxel 3 --scans 360 --seed 5
@@ -116,9 +117,13 @@ $(MODEL_WORK)/taught.safetensors: $(MODEL_WORK)/phantoms/.done
 	$(VERTEBRAE) train-identification --arch volume $(<D) $(MODEL_WORK)/check $@ $(TEACH) \
 		--checkpoints $(MODEL_WORK)/checkpoints --logs $(MODEL_WORK)/logs
 
-models: $(MODEL_WORK)/taught.safetensors
+$(MODEL_WORK)/tuned.safetensors: $(MODEL_WORK)/taught.safetensors
+	$(VERTEBRAE) train-identification --arch volume $(FINAL) $(MODEL_WORK)/check $@ --start $< $(TUNE) \
+		--half --checkpoints $(MODEL_WORK)/tuned --logs $(MODEL_WORK)/logs
+
+models: $(MODEL_WORK)/tuned.safetensors
 	$(VERTEBRAE) train-identification --arch volume $(FINAL) $(MODEL_WORK)/check saved_models/identification.safetensors \
-		--start $< --half $(TUNE) --checkpoints $(MODEL_WORK)/tuned --logs $(MODEL_WORK)/logs
+		--start $< $(FINISH) --half --checkpoints $(MODEL_WORK)/finished --logs $(MODEL_WORK)/logs
 	cp saved_models/identification.safetensors saved_models/detection.safetensors
 
 clean-demo:

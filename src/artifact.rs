@@ -53,7 +53,16 @@ pub fn sha256(path: &Path) -> Result<String> {
     let mut hash = Sha256::new();
     let read = fs::File::open(path).and_then(|mut file| std::io::copy(&mut file, &mut hash));
     read.with_context(|| format!("{} cannot be read", path.display()))?;
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(digits(hash))
+}
+
+/// SHA-256 of bytes in hexadecimal digits.
+pub fn sha256_of(bytes: &[u8]) -> String {
+    digits(Sha256::new_with_prefix(bytes))
+}
+
+fn digits(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

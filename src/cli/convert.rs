@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use vertebrae::annotation::landmark::Format;
-use vertebrae::scan::nifti;
+use vertebrae::scan;
 
 #[derive(Args)]
 pub struct Convert {
@@ -22,8 +22,7 @@ pub struct Convert {
 impl Convert {
     pub fn run(self) -> Result<()> {
         let (from, to) = (Format::of(&self.input)?, Format::of(&self.output)?);
-        let image = self.image.as_deref().map(|path| nifti::read(path).map(|volume| volume.geometry));
-        let image = image.transpose()?;
+        let image = self.image.as_deref().map(scan::geometry).transpose()?;
         let landmarks = from.read(&self.input, image.as_ref())?;
         for level in to.write(&self.output, &landmarks, image.as_ref())? {
             eprintln!(

@@ -25,8 +25,8 @@ use vertebrae::scan::{self, Scan};
 
 #[derive(Args)]
 pub struct Predict {
-    /// Scans: NIfTI files, folders searched recursively, patterns such as 'a/*.nii.gz', or - for a list
-    /// of paths on standard input
+    /// Scans: NIfTI files, folders searched recursively for those and for DICOM slices, patterns such as
+    /// 'a/*.nii.gz', or - for a list of paths on standard input
     #[arg(required = true)]
     inputs: Vec<PathBuf>,
     /// Folder the results go to
@@ -162,7 +162,7 @@ impl Predict {
         let mut add = |input: &Path| -> Result<()> {
             let text = input.to_string_lossy();
             if input.is_dir() {
-                scans.extend(scan::find(input)?);
+                scans.extend(scan::find_any(input)?);
             } else if !input.exists() && text.contains(['*', '?', '[']) {
                 let found: Vec<PathBuf> = glob::glob(&text)
                     .with_context(|| format!("'{text}' is no pattern"))?
@@ -282,7 +282,7 @@ impl Predict {
         let document = Document {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),
-            input: File { path: path.to_owned(), sha256: artifact::sha256(path)? },
+            input: File { path: path.to_owned(), sha256: scan::sha256(path)? },
             models: run.models.clone(),
             image: Image::of(&frame.stored),
             device: run.device.to_string(),

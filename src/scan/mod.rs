@@ -1,5 +1,6 @@
 //! A CT on disk becomes a [`Volume`]: read, brought to one orientation, resampled, normalised.
 
+pub mod dicom;
 mod geometry;
 mod intensity;
 pub mod nifti;
@@ -7,16 +8,22 @@ mod orientation;
 mod reduce;
 mod resample;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use ndarray::Array3;
+
+use crate::artifact;
 
 pub use geometry::Geometry;
 pub use intensity::{Scale, normalise, replace_non_finite};
 pub use orientation::Orientation;
 pub use reduce::{Grid, reduce};
 pub use resample::{resample, resampled_shape};
+
+/// Degrees between a stored axis and the patient's above which networks see an unusual picture.
+const OBLIQUE: f64 = 15.0;
 
 /// Voxels with the grid they lie on.
 #[derive(Clone, Debug)]
@@ -59,15 +66,22 @@ impl Frame {
 }
 
 impl Scan {
-    /// Reads a NIfTI file and, unless `reorient` is false, brings it to LPS.
+    /// Reads a NIfTI file or a folder of DICOM slices and, unless `reorient` is false, brings it to LPS.
     pub fn read(path: &Path, reorient: bool) -> Result<Scan> {
-        let volume = nifti::read(path)?;
+        let mut volume = if path.is_dir() { dicom::read(path)? } else { nifti::read(path)? };
         let stored = volume.geometry.clone();
         let orientation = if reorient {
             Orientation::to_lps(&stored).with_context(|| format!("{}", path.display()))?
         } else {
             Orientation::IDENTITY
         };
+        let angle = orientation.obliquity(&stored);
+        if angle > OBLIQUE {
+            volume.warnings.push(format!(
+                "its axes are turned by {angle:.0} degrees against the patient's and were taken for the nearest ones; \
+                 results may be poor"
+            ));
+        }
         Ok(Scan { volume: orientation.apply(volume), frame: Frame { orientation, stored } })
     }
 
@@ -81,18 +95,25 @@ impl Scan {
     }
 }
 
-/// All scans below `folder`, sorted by path. An empty result is an error that names the folder.
-pub fn find(folder: &Path) -> Result<Vec<PathBuf>> {
-    anyhow::ensure!(folder.is_dir(), "{} is no folder; name one that holds .nii.gz scans", folder.display());
-    let mut paths = Vec::new();
-    for entry in walkdir::WalkDir::new(folder).follow_links(true) {
-        let entry = entry.with_context(|| format!("the folder {} cannot be listed", folder.display()))?;
-        if entry.file_type().is_file() && is_scan(entry.path()) {
-            paths.push(entry.into_path());
-        }
+/// Where the voxels of a NIfTI file or of a folder of DICOM slices lie.
+pub fn geometry(path: &Path) -> Result<Geometry> {
+    if path.is_dir() { dicom::geometry(path) } else { nifti::geometry(path) }
+}
+
+/// The SHA-256 of a scan's file, or of those of all DICOM files in its folder, one after the other.
+pub fn sha256(path: &Path) -> Result<String> {
+    if !path.is_dir() {
+        return artifact::sha256(path);
     }
-    paths.sort();
-    anyhow::ensure!(
+    let hashes: Vec<String> =
+        dicom::files(path)?.iter().map(|file| artifact::sha256(file)).collect::<Result<_>>()?;
+    Ok(artifact::sha256_of(hashes.concat().as_bytes()))
+}
+
+/// All NIfTI files below `folder`, sorted by path. An empty result is an error that names the folder.
+pub fn find(folder: &Path) -> Result<Vec<PathBuf>> {
+    let paths = walk(folder, false)?;
+    ensure!(
         !paths.is_empty(),
         "{} holds no .nii.gz or .nii scan, nor do the folders below it",
         folder.display()
@@ -100,16 +121,58 @@ pub fn find(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// The file name of a scan without `.nii.gz` or `.nii`.
+/// The same with folders that hold DICOM slices.
+pub fn find_any(folder: &Path) -> Result<Vec<PathBuf>> {
+    let paths = walk(folder, true)?;
+    ensure!(
+        !paths.is_empty(),
+        "{} holds no .nii.gz or .nii scan and no DICOM slices, nor do the folders below it",
+        folder.display()
+    );
+    Ok(paths)
+}
+
+fn walk(folder: &Path, dicom: bool) -> Result<Vec<PathBuf>> {
+    ensure!(folder.is_dir(), "{} is no folder; name one that holds .nii.gz scans", folder.display());
+    let mut paths = BTreeSet::new();
+    for entry in walkdir::WalkDir::new(folder).follow_links(true) {
+        let entry = entry.with_context(|| format!("the folder {} cannot be listed", folder.display()))?;
+        if !entry.file_type().is_file() {
+            continue;
+        }
+        if is_scan(entry.path()) {
+            paths.insert(entry.into_path());
+        } else if let Some(series) = entry.path().parent().filter(|_| dicom) {
+            // One slice tells; the rest of a large series need not be opened.
+            if !paths.contains(series) && dicom::is_dicom(entry.path()) {
+                paths.insert(series.to_owned());
+            }
+        }
+    }
+    Ok(paths.into_iter().collect())
+}
+
+/// Endings of files that are scans; the `.img` of a pair belongs to its `.hdr`.
+const ENDINGS: [&str; 4] = [".nii.gz", ".nii", ".hdr.gz", ".hdr"];
+
+/// The file name of a scan without its ending, or the name of a folder of slices.
 pub fn name(path: &Path) -> String {
-    let file = path.file_name().unwrap_or_default().to_string_lossy();
-    let stem = file.strip_suffix(".nii.gz").or_else(|| file.strip_suffix(".nii")).unwrap_or(&file);
-    stem.to_owned()
+    let Some(file) = path.file_name() else {
+        // The folder `.`, or one that ends in `..`.
+        let whole = path.canonicalize().ok();
+        return whole
+            .and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
+            .unwrap_or_default();
+    };
+    let file = file.to_string_lossy();
+    let endings = ENDINGS.into_iter().chain([".img.gz", ".img"]);
+    let stem = endings.filter_map(|ending| file.strip_suffix(ending)).next();
+    stem.unwrap_or(&file).to_owned()
 }
 
 fn is_scan(path: &Path) -> bool {
     let file = path.file_name().unwrap_or_default().to_string_lossy();
-    !file.starts_with('.') && (file.ends_with(".nii.gz") || file.ends_with(".nii"))
+    !file.starts_with('.') && ENDINGS.iter().any(|ending| file.ends_with(ending))
 }
 
 #[cfg(test)]
@@ -120,6 +183,8 @@ mod tests {
     fn a_scan_keeps_the_dots_inside_its_name() {
         assert_eq!(name(Path::new("a/4778.644.nii.gz")), "4778.644");
         assert_eq!(name(Path::new("b/x.nii")), "x");
+        assert_eq!(name(Path::new("b/x.img.gz")), "x");
+        assert_eq!(name(Path::new("series/1.2.840.1/")), "1.2.840.1");
     }
 
     #[test]

@@ -46,6 +46,13 @@ impl Orientation {
         Ok(Orientation { axes, flipped })
     }
 
+    /// Degrees by which the stored axis that is turned most differs from the patient's axis it is taken for.
+    pub fn obliquity(&self, stored: &Geometry) -> f64 {
+        let Some(directions) = stored.directions() else { return 0.0 };
+        let angle = |world: usize| directions[self.axes[world]][world].abs().min(1.0).acos().to_degrees();
+        (0..3).map(angle).fold(0.0, f64::max)
+    }
+
     /// The volume in this orientation, its geometry with it.
     pub fn apply(&self, stored: Volume) -> Volume {
         if *self == Self::IDENTITY {
@@ -142,6 +149,16 @@ mod tests {
                 assert!((before[row] - after[row]).abs() < 1e-9);
             }
         }
+    }
+
+    #[test]
+    fn a_turned_volume_says_by_how_much() {
+        let (sine, cosine) = 20f64.to_radians().sin_cos();
+        let turned =
+            volume([[-cosine, 0.0, sine, 0.0], [0.0, -1.0, 0.0, 0.0], [sine, 0.0, cosine, 0.0]], [1.0; 3]);
+        let orientation = Orientation::to_lps(&turned.geometry).unwrap();
+        assert_eq!(orientation, Orientation::IDENTITY);
+        assert!((orientation.obliquity(&turned.geometry) - 20.0).abs() < 1e-9);
     }
 
     #[test]

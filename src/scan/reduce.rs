@@ -36,6 +36,10 @@ impl Grid {
     }
 }
 
+/// Hounsfield units below which nothing is measured: scanners fill what they have not seen with
+/// -2000 or -3024, which must not darken the means beside it.
+const AIR: f32 = -1024.0;
+
 /// The voxels that one output position takes, and how much of each.
 struct Taps {
     first: usize,
@@ -59,7 +63,7 @@ fn taps(size_in: usize, size_out: usize, step: f64, start: f64) -> Vec<Taps> {
 }
 
 /// The volume's voxels on an isotropic grid of `spacing` mm: means weighted by a tent where the grid
-/// is coarser than the volume, linear interpolation where it is finer.
+/// is coarser than the volume, linear interpolation where it is finer. Nothing is darker than air.
 pub fn reduce(volume: &Volume, spacing: f64) -> (Array3<f32>, Grid) {
     let grid = Grid::over(volume, spacing);
     let from = &volume.geometry;
@@ -85,7 +89,7 @@ fn planes(voxels: ArrayView3<f32>, taps: &[Taps]) -> Array3<f32> {
     output.axis_iter_mut(Axis(0)).into_par_iter().zip(taps).for_each(|(mut plane, taps)| {
         for (offset, &weight) in taps.weights.iter().enumerate() {
             let source = voxels.index_axis(Axis(0), taps.first + offset);
-            Zip::from(&mut plane).and(&source).for_each(|sum, &value| *sum += weight * value);
+            Zip::from(&mut plane).and(&source).for_each(|sum, &value| *sum += weight * value.max(AIR));
         }
     });
     output
@@ -115,6 +119,13 @@ mod tests {
             assert!((value - expected).abs() < 0.02 * expected, "{value} instead of {expected}");
             assert_eq!(grid.index(grid.mm([3.0, 1.0, 2.5])), [3.0, 1.0, 2.5]);
         }
+    }
+
+    #[test]
+    fn padding_counts_as_air() {
+        let mut volume = ramp([8, 8, 8], [1.0; 3]);
+        volume.voxels.fill(-3024.0);
+        assert!(reduce(&volume, 4.0).0.iter().all(|&value| (value + 1024.0).abs() < 1e-3));
     }
 
     #[test]

@@ -1,0 +1,163 @@
+//! One slice of a DICOM series: what its header says and its pixels.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
+use dicom_object::{DefaultDicomObject, OpenFileOptions};
+use dicom_pixeldata::PixelDecoder;
+
+/// The header of a slice of a CT.
+#[derive(Clone, Debug)]
+pub struct Slice {
+    /// The file.
+    pub path: PathBuf,
+    /// SeriesInstanceUID.
+    pub series: String,
+    /// SeriesDescription and SeriesNumber, for people.
+    pub title: String,
+    /// SOPInstanceUID: copies of a slice have the same.
+    pub instance: String,
+    /// Rows and columns.
+    pub size: [usize; 2],
+    /// Where the first pixel lies, in mm, LPS.
+    pub position: [f64; 3],
+    /// The directions of a row (along which columns count) and of a column, in LPS.
+    pub directions: [[f64; 3]; 2],
+    /// Distance of neighbouring columns and of neighbouring rows in mm.
+    pub spacing: [f64; 2],
+    /// Whether pixels become Hounsfield units by RescaleSlope and RescaleIntercept.
+    pub rescaled: bool,
+}
+
+/// Whether a file begins like a DICOM file.
+pub fn is_dicom(path: &Path) -> bool {
+    use std::io::Read;
+    let mut start = [0; 132];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && start.ends_with(b"DICM")
+}
+
+impl Slice {
+    /// Reads the header; `None` where the file holds no slice of a CT.
+    pub fn read(path: &Path) -> Result<Option<Slice>> {
+        let object = OpenFileOptions::new().read_until(tags::PIXEL_DATA).open_file(path);
+        let object = object.map_err(|error| damaged(path, &error))?;
+        let text = |tag: Tag| -> Option<String> {
+            let text = object.element_opt(tag).ok()??.to_str().ok()?;
+            Some(text.trim_end_matches('\0').trim().to_owned())
+        };
+        if text(tags::MODALITY).as_deref() != Some("CT") {
+            return Ok(None);
+        }
+        let frames = text(tags::NUMBER_OF_FRAMES).and_then(|count| count.parse().ok()).unwrap_or(1);
+        ensure!(
+            frames == 1,
+            "{} holds {frames} frames in one file (enhanced CT); convert it to .nii.gz first",
+            path.display()
+        );
+        let numbers = |tag: Tag| -> Option<Vec<f64>> {
+            let numbers = object.element_opt(tag).ok()??.to_multi_float64().ok()?;
+            numbers.iter().all(|number| number.is_finite()).then_some(numbers)
+        };
+        let (Some(position), Some(directions), Some(spacing)) = (
+            numbers(tags::IMAGE_POSITION_PATIENT),
+            numbers(tags::IMAGE_ORIENTATION_PATIENT),
+            numbers(tags::PIXEL_SPACING),
+        ) else {
+            // A picture without a place in the patient, such as a dose report.
+            return Ok(None);
+        };
+        let whole = |tag: Tag| object.element(tag).ok().and_then(|element| element.to_int::<usize>().ok());
+        let (Some(rows), Some(columns)) = (whole(tags::ROWS), whole(tags::COLUMNS)) else { return Ok(None) };
+        let usable = position.len() == 3
+            && directions.len() == 6
+            && spacing.len() == 2
+            && spacing.iter().all(|&part| part > 0.0)
+            && rows * columns > 0;
+        ensure!(
+            usable,
+            "{} says its place in the patient in a wrong way; export the series again",
+            path.display()
+        );
+        let description = text(tags::SERIES_DESCRIPTION).unwrap_or_default();
+        let number = text(tags::SERIES_NUMBER).unwrap_or_default();
+        Ok(Some(Slice {
+            path: path.to_owned(),
+            series: text(tags::SERIES_INSTANCE_UID).unwrap_or_default(),
+            title: format!("{number} '{description}'").trim_start().to_owned(),
+            instance: text(tags::SOP_INSTANCE_UID).unwrap_or_default(),
+            size: [rows, columns],
+            position: [position[0], position[1], position[2]],
+            directions: [
+                unit([directions[0], directions[1], directions[2]]),
+                unit([directions[3], directions[4], directions[5]]),
+            ],
+            // DICOM names the distance of rows first.
+            spacing: [spacing[1], spacing[0]],
+            rescaled: text(tags::RESCALE_SLOPE).is_some(),
+        }))
+    }
+
+    /// The pixels in Hounsfield units, row by row.
+    pub fn pixels(&self) -> Result<Vec<f32>> {
+        let object = dicom_object::open_file(&self.path).map_err(|error| damaged(&self.path, &error))?;
+        let decoded = object.decode_pixel_data().map_err(|error| undecodable(&self.path, &object, &error))?;
+        let pixels = decoded.to_vec::<f32>().map_err(|error| undecodable(&self.path, &object, &error))?;
+        ensure!(
+            pixels.len() == self.size[0] * self.size[1],
+            "{} holds {} pixels instead of {} x {}; export the series again",
+            self.path.display(),
+            pixels.len(),
+            self.size[1],
+            self.size[0]
+        );
+        Ok(pixels)
+    }
+
+    /// The direction in which slices are stacked.
+    pub fn normal(&self) -> [f64; 3] {
+        let [a, b] = self.directions;
+        unit([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
+    }
+}
+
+fn unit(vector: [f64; 3]) -> [f64; 3] {
+    let length = vector.iter().map(|part| part * part).sum::<f64>().sqrt();
+    vector.map(|part| part / length.max(1e-12))
+}
+
+/// The last cause of a chain: the libraries wrap what happened in where it happened.
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
+fn damaged(path: &Path, error: &dyn std::error::Error) -> anyhow::Error {
+    anyhow!("{} is a damaged DICOM file ({}); export it again", path.display(), cause(error))
+}
+
+fn undecodable(path: &Path, object: &DefaultDicomObject, error: &dyn std::error::Error) -> anyhow::Error {
+    let syntax = object.meta().transfer_syntax().trim_end_matches('\0');
+    anyhow!(
+        "the pixels of {} cannot be decoded (transfer syntax {syntax}: {}); convert the series to uncompressed DICOM \
+         or .nii.gz",
+        path.display(),
+        cause(error)
+    )
+}
+
+/// The headers of all slices of a CT among `paths`; a single damaged file is an error.
+pub fn headers(paths: &[PathBuf]) -> Result<Vec<Slice>> {
+    use rayon::prelude::*;
+    let read: Vec<Option<Slice>> = paths
+        .par_iter()
+        .map(|path| Slice::read(path))
+        .collect::<Result<_>>()
+        .context("the series is unusable")?;
+    Ok(read.into_iter().flatten().collect())
+}

@@ -13,11 +13,11 @@ use crate::decoding::{self, Thresholds, Vertebra, by_median, runs};
 use crate::inference::cutting::Cutting;
 use crate::inference::detect::detect;
 use crate::inference::identify::identify;
+use crate::inference::looks::Answers;
 use crate::inference::network::Network;
 use crate::inference::tiling::Tiling;
-use crate::inference::volume::Field;
 use crate::progress::Progress;
-use crate::scan::Scan;
+use crate::scan::{Grid, Scan};
 
 /// How voxels become vertebrae.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -94,40 +94,39 @@ impl Stages for () {}
 /// Finds and names the vertebrae of a scan with a detection and an identification network.
 pub fn analyse(
     scan: Scan,
-    [detector, identifier]: &[Network; 2],
+    networks: &[Network; 2],
     settings: &Settings,
     stages: &mut dyn Stages,
     progress: &Progress,
 ) -> Result<Analysis> {
     let (spacing, extent) = (settings.spacing, scan.volume.geometry.extent());
-    let (bodies, names) = (detector.answer(&scan.volume)?, identifier.answer(&scan.volume)?);
+    let answers = Answers::of(&scan.volume, networks)?;
+    let grid = Grid::over(&scan.volume, spacing);
     let (volume, scale) = scan.normalised(spacing);
     let shape = volume.dim().into();
-    let (detector, identifier) = (detector.predictor.as_ref(), identifier.predictor.as_ref());
+    let [detector, identifier] = networks.each_ref().map(|network| network.predictor.as_ref());
     let plan = settings.cutting.plan(&volume, scale, [detector, identifier]);
     progress.aside(|| stages.detection_begins(&plan.tiling, shape))?;
-    let mask = match &bodies {
-        Some(field) => field.mask(shape, spacing),
+    let mask = match &answers.bodies {
+        Some(field) => field.mask(&grid),
         None => detect(&volume, detector, &plan, progress)?,
     };
     progress.aside(|| stages.identification_begins())?;
-    let mut levels = match &names {
-        Some(field) => field.levels(shape, spacing),
+    let mut levels = match &answers.names {
+        Some(field) => field.levels(&grid),
         None => identify(&volume, &mask, identifier, settings.cutting.slices(spacing), progress)?,
     };
     levels.zip_mut_with(&mask, |level, &inside| *level *= inside);
     progress.clear();
     stages.aggregation_begins()?;
-    let found = match (settings.decode, &names) {
+    let found = match (settings.decode, &answers.names) {
         (Decode::Median(thresholds), _) => by_median(&levels, spacing, &thresholds)
             .into_iter()
             .map(|vertebra| Found { vertebra, certainty: None })
             .collect(),
         // A network of whole volumes parts the bodies itself.
-        (Decode::Sequence, Some(names)) => {
-            let answers: Vec<&Field> = bodies.iter().chain([names]).collect();
-            let candidates = decoding::bodies::candidates(&answers);
-            sequence(candidates, spacing, extent)
+        (Decode::Sequence, Some(_)) => {
+            sequence(decoding::bodies::candidates(&answers.fields()), spacing, extent)
         }
         (Decode::Sequence, None) => sequence(runs::candidates(&levels, spacing), spacing, extent),
     };

@@ -17,7 +17,6 @@ use vertebrae::device::Device;
 use vertebrae::evaluation::{Comparison, REACH, Summary, Tally, compare, numpy_mean};
 use vertebrae::inference::network::Network;
 use vertebrae::inference::tiling::Tiling;
-use vertebrae::network::Kind;
 use vertebrae::progress::Progress;
 use vertebrae::report::{self, MeasureText};
 use vertebrae::{artifact, scan};
@@ -124,10 +123,7 @@ impl Measure {
     pub fn run(self) -> Result<()> {
         let tiling = Tiling::of(self.sample_size, [16; 3])?;
         let device = self.computing.device();
-        let networks = [
-            Network::read(&self.detection_model, Kind::Detection, device)?,
-            Network::read(&self.identification_model, Kind::Identification, device)?,
-        ];
+        let networks = Network::read_both([&self.detection_model, &self.identification_model], device)?;
         let settings = Settings {
             spacing: self.reading.spacing,
             cutting: self.cutting.cutting(tiling),

@@ -17,7 +17,6 @@ use vertebrae::decoding::Vertebra as Located;
 use vertebrae::device::Device;
 use vertebrae::inference::network::Network;
 use vertebrae::inference::tiling::Tiling;
-use vertebrae::network::Kind;
 use vertebrae::progress::Progress;
 use vertebrae::report;
 use vertebrae::report::prediction::{Document, File, Image, SCHEMA, Vertebra, is_current};
@@ -124,10 +123,7 @@ impl Predict {
         }
         let device = self.computing.device();
         let run = Run {
-            networks: [
-                Network::read(&models[0].path, Kind::Detection, device)?,
-                Network::read(&models[1].path, Kind::Identification, device)?,
-            ],
+            networks: Network::read_both(models.each_ref().map(|model| model.path.as_path()), device)?,
             models,
             settings: Settings {
                 spacing: self.spacing,

@@ -1,18 +1,21 @@
 //! A network read from a file, ready to be applied.
 
 use std::path::Path;
+use std::rc::Rc;
 
 use anyhow::Result;
 
 use super::volume::{Field, answer};
+use crate::artifact;
 use crate::device::Device;
 use crate::network::{Input, Kind, Predictor, Weights};
 use crate::scan::Volume;
 
 /// A network on a device.
+#[derive(Clone)]
 pub struct Network {
     /// What computes it.
-    pub predictor: Box<dyn Predictor>,
+    pub predictor: Rc<dyn Predictor>,
     /// What it is given, if it sees whole volumes.
     input: Option<Input>,
 }
@@ -21,7 +24,21 @@ impl Network {
     /// Reads the network of a stage, detection or identification; errors name the file.
     pub fn read(path: &Path, stage: Kind, device: Device) -> Result<Network> {
         let weights = Weights::read(path, stage)?;
-        Ok(Network { predictor: device.predictor(&weights)?, input: weights.input })
+        Ok(Network { predictor: Rc::from(device.predictor(&weights)?), input: weights.input })
+    }
+
+    /// Reads a detection and an identification network; where both files are the same, they are one network.
+    pub fn read_both(paths: [&Path; 2], device: Device) -> Result<[Network; 2]> {
+        let detector = Network::read(paths[0], Kind::Detection, device)?;
+        let same = artifact::sha256(paths[0])? == artifact::sha256(paths[1])?;
+        let identifier =
+            if same { detector.clone() } else { Network::read(paths[1], Kind::Identification, device)? };
+        Ok([detector, identifier])
+    }
+
+    /// Whether both are one.
+    pub fn is(&self, other: &Network) -> bool {
+        Rc::ptr_eq(&self.predictor, &other.predictor)
     }
 
     /// The answer for a whole volume, of a network that gives one.

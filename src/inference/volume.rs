@@ -62,37 +62,48 @@ fn answer_in_parts(volume: &Volume, network: &dyn Predictor, input: &Input, most
 }
 
 impl Field {
-    /// The likeliest level value of every body's voxel, 0 elsewhere, on a grid of `shape` voxels of
-    /// `spacing` mm with the same centre.
-    pub fn levels(&self, shape: [usize; 3], spacing: f64) -> Array3<u8> {
-        self.spread(shape, spacing, |voxel| {
+    /// The same field where it lies so many mm further along each axis.
+    pub fn moved(&self, mm: [f64; 3]) -> Field {
+        let origin = std::array::from_fn(|axis| self.grid.origin[axis] + mm[axis]);
+        Field { values: self.values.clone(), grid: Grid { origin, ..self.grid } }
+    }
+
+    /// The likeliest level value of every body's voxel of another grid, 0 elsewhere.
+    pub fn levels(&self, grid: &Grid) -> Array3<u8> {
+        self.spread(grid, |voxel| {
             let likeliest = output::LEVELS.max_by(|&a, &b| voxel[a].total_cmp(&voxel[b]));
             likeliest.map_or(0, |channel| (channel - output::LEVELS.start + 1) as u8)
         })
     }
 
-    /// 1 in every body, 0 elsewhere, on a grid as in [`Field::levels`].
-    pub fn mask(&self, shape: [usize; 3], spacing: f64) -> Array3<u8> {
-        self.spread(shape, spacing, |_| 1)
+    /// 1 in every body, 0 elsewhere, on another grid.
+    pub fn mask(&self, grid: &Grid) -> Array3<u8> {
+        self.spread(grid, |_| 1)
     }
 
-    /// A value for every body's voxel on a grid with the same centre: the nearest voxel's.
-    fn spread(&self, shape: [usize; 3], spacing: f64, value: impl Fn(ArrayView1<f32>) -> u8) -> Array3<u8> {
+    /// A value for every body's voxel of another grid: the nearest voxel's, 0 where there is none.
+    fn spread(&self, grid: &Grid, value: impl Fn(ArrayView1<f32>) -> u8) -> Array3<u8> {
         let (_, nx, ny, nz) = self.values.dim();
         let own = [nx, ny, nz];
-        let nearest: [Vec<usize>; 3] = std::array::from_fn(|axis| {
-            let middle = |size: usize| (size as f64 - 1.0) / 2.0;
+        let nearest: [Vec<Option<usize>>; 3] = std::array::from_fn(|axis| {
             let place = |index: usize| {
-                let from_middle = (index as f64 - middle(shape[axis])) * spacing / self.grid.spacing;
-                (from_middle + middle(own[axis])).round().clamp(0.0, own[axis] as f64 - 1.0) as usize
+                let mm = grid.origin[axis] + index as f64 * grid.spacing;
+                let place = ((mm - self.grid.origin[axis]) / self.grid.spacing).round();
+                // Half a voxel beyond its middle still belongs to the last one.
+                (-1.0..=own[axis] as f64)
+                    .contains(&place)
+                    .then(|| place.clamp(0.0, own[axis] as f64 - 1.0) as usize)
             };
-            (0..shape[axis]).map(place).collect()
+            (0..grid.shape[axis]).map(place).collect()
         });
         let coarse = Array3::from_shape_fn(own, |(x, y, z)| {
             let voxel = self.values.slice(s![.., x, y, z]);
             if voxel[output::BODY] > 0.0 { value(voxel) } else { 0 }
         });
-        Array3::from_shape_fn(shape, |(x, y, z)| coarse[[nearest[0][x], nearest[1][y], nearest[2][z]]])
+        Array3::from_shape_fn(grid.shape, |(x, y, z)| match (nearest[0][x], nearest[1][y], nearest[2][z]) {
+            (Some(x), Some(y), Some(z)) => coarse[[x, y, z]],
+            _ => 0,
+        })
     }
 
     /// How likely each level value is in a voxel, given that it is a body's.
@@ -150,8 +161,11 @@ mod tests {
     #[test]
     fn levels_and_mask_lie_where_the_bodies_are_on_any_grid() {
         let field = answer(&volume(), &Bright, &Input { spacing: 2.0, ..Input::DEFAULT }).unwrap();
-        let shape = [40, 36, 300];
-        let (levels, mask) = (field.levels(shape, 1.0), field.mask(shape, 1.0));
+        let grid = Grid::over(&volume(), 1.0);
+        assert_eq!(grid.shape, [40, 36, 300]);
+        let (levels, mask) = (field.levels(&grid), field.mask(&grid));
+        let far = field.moved([500.0, 0.0, 0.0]).mask(&grid);
+        assert!(far.iter().all(|&inside| inside == 0));
         assert!(levels.iter().zip(&mask).all(|(&level, &inside)| (level > 0) == (inside > 0)));
         // 450 HU are 0.45 of the window; the voxel at 150 mm of x + y = 0.
         assert!((12..=13).contains(&levels[[0, 0, 150]]), "{}", levels[[0, 0, 150]]);

@@ -9,6 +9,7 @@ mod reduce;
 mod resample;
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -34,6 +35,20 @@ pub struct Volume {
     pub geometry: Geometry,
     /// What the reader of the file had to put right, a sentence each.
     pub warnings: Vec<String>,
+}
+
+impl Volume {
+    /// A part of the volume, its geometry with it.
+    pub fn cut(&self, part: &[Range<usize>; 3]) -> Volume {
+        let [x, y, z] = part.clone();
+        let voxels = self.voxels.slice(ndarray::s![x, y, z]).as_standard_layout().into_owned();
+        let origin = self.geometry.world(std::array::from_fn(|axis| part[axis].start as f64));
+        let mut geometry = Geometry { shape: voxels.dim().into(), ..self.geometry.clone() };
+        for (row, origin) in geometry.affine.iter_mut().zip(origin) {
+            row[3] = origin;
+        }
+        Volume { voxels, geometry, warnings: Vec::new() }
+    }
 }
 
 /// A scan in the orientation of the data set, with the way back to the file's own frame.
@@ -185,6 +200,17 @@ mod tests {
         assert_eq!(name(Path::new("b/x.nii")), "x");
         assert_eq!(name(Path::new("b/x.img.gz")), "x");
         assert_eq!(name(Path::new("series/1.2.840.1/")), "1.2.840.1");
+    }
+
+    #[test]
+    fn a_part_of_a_volume_stays_where_it_was() {
+        let affine = [[-2.0, 0.0, 0.0, 10.0], [0.0, -2.0, 0.0, 20.0], [0.0, 0.0, 3.0, 30.0]];
+        let geometry = Geometry { shape: [4, 5, 6], spacing: [2.0, 2.0, 3.0], affine };
+        let voxels = Array3::from_shape_fn((4, 5, 6), |(x, y, z)| (100 * x + 10 * y + z) as f32);
+        let whole = Volume { voxels, geometry, warnings: vec![] };
+        let part = whole.cut(&[1..3, 2..5, 4..6]);
+        assert_eq!((part.geometry.shape, part.voxels[[1, 2, 1]]), ([2, 3, 2], 245.0));
+        assert_eq!(part.geometry.world([1.0, 2.0, 1.0]), whole.geometry.world([2.0, 4.0, 5.0]));
     }
 
     #[test]

@@ -39,6 +39,21 @@ pub fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Re
     attempt().with_context(|| format!("{} could not be written", path.display()))
 }
 
+/// Makes a folder and tries whether files can be written into it, so that a long run does not end in vain.
+pub fn check_folder(folder: &Path) -> Result<()> {
+    let attempt = || -> std::io::Result<()> {
+        fs::create_dir_all(folder)?;
+        tempfile::Builder::new().prefix(".").suffix(UNFINISHED).tempfile_in(folder)?;
+        Ok(())
+    };
+    attempt().with_context(|| {
+        format!(
+            "no file can be written into {}; choose another folder, or free or unlock this one",
+            folder.display()
+        )
+    })
+}
+
 /// Writes `value` as indented JSON, whole or not at all.
 pub fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
     write(path, |file| {
@@ -46,6 +61,13 @@ pub fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
         file.write_all(b"\n")?;
         Ok(())
     })
+}
+
+/// Reads a JSON file; errors name it.
+pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+    let bytes = fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    serde_json::from_slice(&bytes)
+        .with_context(|| format!("{} is damaged; delete it and run again", path.display()))
 }
 
 /// SHA-256 of a file in hexadecimal digits.

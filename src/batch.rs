@@ -1,11 +1,14 @@
 //! Many scans, of which some may be bad: the rest is done, the bad ones are listed at the end.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Error, Result, bail};
+use anyhow::{Error, Result, anyhow, bail};
+
+use crate::report::run::Failed;
 
 /// Scans prepared at the same time at most: one takes up to some 0.5 GB.
 const AT_ONCE: usize = 8;
@@ -18,6 +21,23 @@ impl Failures {
     /// Notes that `path` could not be used.
     pub fn add(&mut self, path: &Path, error: Error) {
         self.0.push((path.to_owned(), error));
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Every bad scan with its sentence, for the record of the run.
+    pub fn listed(&self) -> Vec<Failed> {
+        let failed =
+            |(path, error): &(PathBuf, Error)| Failed { path: path.clone(), error: sentence(path, error) };
+        self.0.iter().map(failed).collect()
     }
 
     /// The sentence for each bad scan, in order of their paths.
@@ -67,13 +87,51 @@ pub fn for_each(paths: &[PathBuf], work: impl Fn(usize, &Path) -> Result<()> + S
     failures.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
+/// Calls `read` for each path in turn, and `work` with what it read while the next path is being read; returns for
+/// how many paths. `work` says whether to go on, and an error of its own ends the run.
+///
+/// Two scans are in memory: one that is worked on and one that was read or is being read. A reader that panics
+/// has met a scan it cannot use, no more.
+pub fn read_ahead<T: Send>(
+    paths: &[PathBuf],
+    read: impl Fn(&Path) -> Result<T> + Sync,
+    mut work: impl FnMut(&Path, Result<T>) -> Result<bool>,
+) -> Result<usize> {
+    // Without a buffer: the reader holds the next scan until it is asked for.
+    let (sender, receiver) = std::sync::mpsc::sync_channel(0);
+    let read = &read;
+    // The receiver moves in, so that an early end of the work lets go of a reader that waits.
+    std::thread::scope(move |scope| {
+        scope.spawn(move || {
+            for path in paths {
+                let read = catch_unwind(AssertUnwindSafe(|| read(path)));
+                let read =
+                    read.unwrap_or_else(|_| Err(anyhow!("reading it failed unexpectedly; export it again")));
+                if sender.send(read).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut taken = 0;
+        for (path, read) in paths.iter().zip(&receiver) {
+            taken += 1;
+            if !work(path, read)? {
+                break;
+            }
+        }
+        drop(receiver);
+        Ok(taken)
+    })
+}
+
 /// Refuses scans whose results would overwrite each other.
 pub fn check_names(paths: &[PathBuf]) -> Result<()> {
     let mut seen: HashMap<String, &Path> = HashMap::new();
     for path in paths {
         if let Some(other) = seen.insert(crate::scan::name(path), path) {
             bail!(
-                "{} and {} have the same name, so their samples would overwrite each other; rename one",
+                "{} and {} have the same name, so their results would overwrite each other; rename one \
+                 or use two output folders",
                 other.display(),
                 path.display()
             );
@@ -98,6 +156,33 @@ mod tests {
         assert_eq!(failures.sentences(), ["07: it is broken", "31: it is broken"]);
         let text = failures.into_result(40).unwrap_err().to_string();
         assert_eq!(text, "2 of 40 scans could not be used:\n  07: it is broken\n  31: it is broken");
+    }
+
+    #[test]
+    fn the_next_path_is_read_while_one_is_worked_on_and_a_panic_is_a_bad_scan() {
+        let paths: Vec<PathBuf> = (0..10).map(|i| PathBuf::from(i.to_string())).collect();
+        let begun = AtomicUsize::new(0);
+        let read = |path: &Path| -> Result<usize> {
+            begun.fetch_add(1, Ordering::SeqCst);
+            let number = path.to_string_lossy().parse()?;
+            assert!(number != 3, "a library gives up");
+            Ok(number)
+        };
+        let mut seen = Vec::new();
+        let work = |_: &Path, number: Result<usize>| {
+            // Wait until the reader is ahead, but no further than one.
+            let at = seen.len();
+            while begun.load(Ordering::SeqCst) < at + 2 {
+                std::thread::yield_now();
+            }
+            assert!(begun.load(Ordering::SeqCst) <= at + 2);
+            seen.push(number.map_err(|error| error.to_string()));
+            Ok(seen.len() < 6)
+        };
+        assert_eq!(read_ahead(&paths, read, work).unwrap(), 6);
+        assert_eq!(seen[2], Ok(2));
+        assert!(seen[3].as_ref().unwrap_err().contains("failed unexpectedly"));
+        assert_eq!(seen[5], Ok(5));
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use cli::interrupt::{EXIT_CODE, Interrupted};
+
 fn main() -> ExitCode {
     allocator::keep_freed_memory();
     // Usage errors end inside `parse` with exit code 2.
@@ -14,7 +16,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<Interrupted>() { ExitCode::from(EXIT_CODE) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -177,7 +177,8 @@ impl Measure {
         let Annotated { scan, centroids, stored } = self.reading.annotated(path)?;
         let frame = scan.frame.clone();
         progress.aside(|| text.scan(number, path))?;
-        let Analysis { volume, detected_voxels, found } = analyse(scan, networks, settings, text, progress)?;
+        let Analysis { volume, detected_voxels, found, .. } =
+            analyse(scan, networks, settings, text, progress)?;
         let in_lps: Vec<Centroid> = found.iter().map(|found| found.vertebra.centroid()).collect();
         report::sagittal(&self.picture(path), &volume, settings.spacing, &centroids, &in_lps)?;
 

@@ -9,9 +9,12 @@ mod gen_detection;
 mod gen_identification;
 mod gen_phantom;
 mod generating;
+pub mod interrupt;
+mod manual;
 mod measure;
 mod options;
 mod predict;
+mod report;
 mod train_detection;
 mod train_identification;
 mod training;
@@ -47,6 +50,8 @@ enum Command {
     Accuracy(accuracy::Accuracy),
     /// Find and name the vertebrae of any scan
     Predict(predict::Predict),
+    /// Gather the results of runs of predict in a page and a list
+    Report(report::Report),
     /// Name candidate bodies as the most likely sequence of a spine
     Decode(decode::Decode),
     /// Turn centroids from one file format into another
@@ -55,6 +60,10 @@ enum Command {
     Benchmark(benchmark::Benchmark),
     /// List what networks can be computed on here
     Devices(devices::Devices),
+    /// Print a script that completes commands in a shell
+    Completions(manual::Completions),
+    /// Print a manual page
+    Man(manual::Man),
 }
 
 impl Cli {
@@ -69,10 +78,13 @@ impl Cli {
             Command::Measure(command) => command.run(),
             Command::Accuracy(command) => command.run(),
             Command::Predict(command) => command.run(),
+            Command::Report(command) => command.run(),
             Command::Decode(command) => command.run(),
             Command::Convert(command) => command.run(),
             Command::Benchmark(command) => command.run(),
             Command::Devices(command) => command.run(),
+            Command::Completions(command) => command.run(),
+            Command::Man(command) => command.run(),
         }
     }
 }

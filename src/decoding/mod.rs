@@ -2,6 +2,7 @@
 
 pub mod bodies;
 pub mod candidate;
+pub mod labels;
 mod median;
 pub mod runs;
 pub mod sequence;

@@ -2,11 +2,15 @@
 
 mod boxplot;
 mod canvas;
+pub mod collection;
 mod measure;
 pub mod numbers;
+mod page;
 mod picture;
 pub mod prediction;
+pub mod run;
+mod thumbnail;
 
 pub use boxplot::boxplot;
 pub use measure::MeasureText;
-pub use picture::sagittal;
+pub use picture::{preview, sagittal};

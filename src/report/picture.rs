@@ -1,4 +1,4 @@
-//! A scan with its vertebrae: the sagittal slice through the spine, annotated and found centroids.
+//! A scan with its vertebrae: slices through the spine with annotated and found centroids.
 
 use std::path::Path;
 
@@ -11,10 +11,14 @@ use crate::annotation::Centroid;
 /// Annotated centroids and what is found.
 const ANNOTATED: Rgb = [90, 220, 120];
 const FOUND: Rgb = [255, 170, 40];
-/// Height the picture aims at, in pixels, and the margin on either side for names.
+/// Height a picture aims at, in pixels, and the margin on either side for names.
 const HEIGHT: f32 = 900.0;
 const MARGIN: usize = 70;
 const FOOT: usize = 34;
+/// Pixels a voxel takes at most: a scan of few slices stays small.
+const LARGEST: f32 = 8.0;
+/// What a preview shows of a wide scan: this much around the spine, in mm.
+const AROUND: f64 = 110.0;
 /// Slices averaged into the picture, in voxels on either side of the spine.
 const THICKNESS: usize = 2;
 
@@ -29,57 +33,159 @@ pub fn sagittal(
     annotated: &[Centroid],
     found: &[Centroid],
 ) -> Result<()> {
-    let plane = curved_plane(volume, spacing, if annotated.is_empty() { found } else { annotated });
-    let (ny, nz) = plane.dim();
-    let scale = (HEIGHT / nz as f32).clamp(0.5, 8.0);
-    let size = [(ny as f32 * scale) as usize + 2 * MARGIN, (nz as f32 * scale) as usize + FOOT];
-    let mut canvas = Canvas::new(size[0], size[1], [0, 0, 0])?;
-    let window = window(&plane);
-    for py in 0..size[1] - FOOT {
-        for px in 0..size[0] - 2 * MARGIN {
-            let y = ((px as f32 + 0.5) / scale - 0.5).clamp(0.0, ny as f32 - 1.0);
-            let z = (nz as f32 - 0.5 - (py as f32 + 0.5) / scale).clamp(0.0, nz as f32 - 1.0);
-            let value = (bilinear(&plane, y, z) - window[0]) / (window[1] - window[0]) * 255.0;
-            canvas.grey(px + MARGIN, py, value.clamp(0.0, 255.0) as u8);
-        }
-    }
-    let place = |mm: [f64; 3]| {
-        let (y, z) = ((mm[1] / spacing) as f32, (mm[2] / spacing) as f32);
-        [MARGIN as f32 + (y + 0.5) * scale, (nz as f32 - 0.5 - z) * scale]
-    };
+    let spine = if annotated.is_empty() { found } else { annotated };
+    let panel = Panel::new(volume, spacing, spine, Seen::FromTheSide, f64::INFINITY, MARGIN);
+    let [width, height] = panel.size();
+    let mut canvas = Canvas::new(width + 2 * MARGIN, height + FOOT, [0, 0, 0])?;
+    panel.paint(&mut canvas);
     for centroid in annotated {
-        let [x, y] = place(centroid.mm);
+        let [x, y] = panel.place(centroid.mm);
         canvas.circle([x, y], 6.0, 2.0, ANNOTATED);
         canvas.label([MARGIN as f32 - 8.0, y], centroid.level.name(), 17.0, Anchor::Right, ANNOTATED);
         canvas.line([MARGIN as f32 - 4.0, y], [x - 7.0, y], 0.5, ANNOTATED);
     }
-    let right = (size[0] - MARGIN) as f32;
+    let right = (MARGIN + width) as f32;
     for centroid in found {
-        let [x, y] = place(centroid.mm);
-        canvas.line([x - 5.0, y - 5.0], [x + 5.0, y + 5.0], 2.0, FOUND);
-        canvas.line([x - 5.0, y + 5.0], [x + 5.0, y - 5.0], 2.0, FOUND);
+        let [x, y] = panel.cross(&mut canvas, centroid);
         canvas.label([right + 8.0, y], centroid.level.name(), 17.0, Anchor::Left, FOUND);
         canvas.line([x + 7.0, y], [right + 4.0, y], 0.5, FOUND);
     }
-    let foot = size[1] as f32 - FOOT as f32 / 2.0;
+    let foot = height as f32 + FOOT as f32 / 2.0;
     if !annotated.is_empty() {
         canvas.label([8.0, foot], "o annotated", 15.0, Anchor::Left, ANNOTATED);
     }
-    canvas.label([size[0] as f32 - 8.0, foot], "x found", 15.0, Anchor::Right, FOUND);
+    canvas.label([right + MARGIN as f32 - 8.0, foot], "x found", 15.0, Anchor::Right, FOUND);
     canvas.save(path)
 }
 
-/// The y–z plane in which each height takes the slices around the spine at that height.
-fn curved_plane(volume: &Array3<f32>, spacing: f64, spine: &[Centroid]) -> Array2<f32> {
-    let (nx, ny, nz) = volume.dim();
-    let mut points: Vec<[f64; 2]> = spine.iter().map(|c| [c.mm[2] / spacing, c.mm[0] / spacing]).collect();
+/// Saves what was found as seen from the side and from the front (the patient's right on the left), the names
+/// between both; the arguments are those of [`sagittal`].
+pub fn preview(path: &Path, volume: &Array3<f32>, spacing: f64, found: &[Centroid]) -> Result<()> {
+    let side = Panel::new(volume, spacing, found, Seen::FromTheSide, AROUND, 0);
+    let [width, height] = side.size();
+    let front = Panel::new(volume, spacing, found, Seen::FromTheFront, AROUND, width + MARGIN);
+    let mut canvas = Canvas::new(width + MARGIN + front.size()[0], height, [0, 0, 0])?;
+    side.paint(&mut canvas);
+    front.paint(&mut canvas);
+    let (left, right) = (width as f32, (width + MARGIN) as f32);
+    for centroid in found {
+        let ([from, _], [to, y]) = (side.cross(&mut canvas, centroid), front.cross(&mut canvas, centroid));
+        canvas.label([(left + right) / 2.0, y], centroid.level.name(), 17.0, Anchor::Middle, FOUND);
+        canvas.line([from + 7.0, y], [left + 12.0, y], 0.5, FOUND);
+        canvas.line([right - 12.0, y], [to - 7.0, y], 0.5, FOUND);
+    }
+    canvas.save(path)
+}
+
+/// From where a panel looks at the patient.
+#[derive(Clone, Copy, PartialEq)]
+enum Seen {
+    /// Anterior left.
+    FromTheSide,
+    /// The patient's right on the left.
+    FromTheFront,
+}
+
+impl Seen {
+    /// The axis a panel looks along and the one that runs to the right in it.
+    fn axes(self) -> [usize; 2] {
+        match self {
+            Seen::FromTheSide => [0, 1],
+            Seen::FromTheFront => [1, 0],
+        }
+    }
+}
+
+/// A curved plane through the spine, somewhere on a canvas.
+struct Panel {
+    /// `[across, z]`.
+    plane: Array2<f32>,
+    across: usize,
+    /// Voxels that were cut off on its left.
+    start: usize,
+    spacing: f64,
+    /// Pixels a voxel takes.
+    scale: f32,
+    /// Pixels to its left.
+    left: usize,
+}
+
+impl Panel {
+    /// What lies within `around` mm of the spine, `left` pixels from the canvas's edge.
+    fn new(
+        volume: &Array3<f32>,
+        spacing: f64,
+        spine: &[Centroid],
+        seen: Seen,
+        around: f64,
+        left: usize,
+    ) -> Panel {
+        let [_, across] = seen.axes();
+        let plane = curved_plane(volume, spacing, spine, seen);
+        let places = || spine.iter().map(|centroid| centroid.mm[across]);
+        let (low, high) =
+            (places().fold(f64::INFINITY, f64::min), places().fold(f64::NEG_INFINITY, f64::max));
+        let width = plane.dim().0;
+        let (start, end) = if spine.is_empty() {
+            (0, width)
+        } else {
+            let index = |mm: f64| (mm / spacing).clamp(0.0, width as f64 - 1.0) as usize;
+            (index(low - around), index(high + around) + 1)
+        };
+        let plane = plane.slice(ndarray::s![start..end, ..]).to_owned();
+        let scale = (HEIGHT / plane.dim().1 as f32).clamp(0.5, LARGEST);
+        Panel { plane, across, start, spacing, scale, left }
+    }
+
+    /// Width and height in pixels.
+    fn size(&self) -> [usize; 2] {
+        let (across, high) = self.plane.dim();
+        [across, high].map(|size| ((size as f32 * self.scale) as usize).max(1))
+    }
+
+    fn paint(&self, canvas: &mut Canvas) {
+        let (across, high) = self.plane.dim();
+        let ([width, height], window) = (self.size(), window(&self.plane));
+        for py in 0..height {
+            for px in 0..width {
+                let a = ((px as f32 + 0.5) / self.scale - 0.5).clamp(0.0, across as f32 - 1.0);
+                let z = (high as f32 - 0.5 - (py as f32 + 0.5) / self.scale).clamp(0.0, high as f32 - 1.0);
+                let value = (bilinear(&self.plane, a, z) - window[0]) / (window[1] - window[0]) * 255.0;
+                canvas.grey(px + self.left, py, value.clamp(0.0, 255.0) as u8);
+            }
+        }
+    }
+
+    /// The pixel of a point in mm.
+    fn place(&self, mm: [f64; 3]) -> [f32; 2] {
+        let [a, z] = [mm[self.across], mm[2]].map(|mm| (mm / self.spacing) as f32);
+        let high = self.plane.dim().1 as f32;
+        [self.left as f32 + (a - self.start as f32 + 0.5) * self.scale, (high - 0.5 - z) * self.scale]
+    }
+
+    fn cross(&self, canvas: &mut Canvas, centroid: &Centroid) -> [f32; 2] {
+        let [x, y] = self.place(centroid.mm);
+        canvas.line([x - 5.0, y - 5.0], [x + 5.0, y + 5.0], 2.0, FOUND);
+        canvas.line([x - 5.0, y + 5.0], [x + 5.0, y - 5.0], 2.0, FOUND);
+        [x, y]
+    }
+}
+
+/// The plane in which each height takes the slices around the spine at that height.
+fn curved_plane(volume: &Array3<f32>, spacing: f64, spine: &[Centroid], seen: Seen) -> Array2<f32> {
+    let [along, across] = seen.axes();
+    let size: [usize; 3] = volume.dim().into();
+    let mut points: Vec<[f64; 2]> =
+        spine.iter().map(|c| [c.mm[2] / spacing, c.mm[along] / spacing]).collect();
     points.sort_by(|a, b| a[0].total_cmp(&b[0]));
-    let mut plane = Array2::zeros((ny, nz));
-    for z in 0..nz {
-        let x = interpolate(&points, z as f64).unwrap_or(nx as f64 / 2.0).round().clamp(0.0, nx as f64 - 1.0);
-        let (low, high) = ((x as usize).saturating_sub(THICKNESS), (x as usize + THICKNESS).min(nx - 1));
-        let slab = volume.slice(ndarray::s![low..=high, .., z]);
-        if let Some(mean) = slab.mean_axis(Axis(0)) {
+    let mut plane = Array2::zeros((size[across], size[2]));
+    let last = size[along] - 1;
+    for z in 0..size[2] {
+        let middle = interpolate(&points, z as f64).unwrap_or(size[along] as f64 / 2.0).round();
+        let middle = middle.clamp(0.0, last as f64) as usize;
+        let (low, high) = (middle.saturating_sub(THICKNESS), (middle + THICKNESS).min(last));
+        let layer = volume.index_axis(Axis(2), z);
+        if let Some(mean) = layer.slice_axis(Axis(along), (low..=high).into()).mean_axis(Axis(along)) {
             plane.column_mut(z).assign(&mean);
         }
     }
@@ -125,15 +231,36 @@ mod tests {
     fn a_picture_is_saved_even_of_a_tiny_constant_volume() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tiny.png");
-        sagittal(&path, &Array3::zeros((1, 1, 1)), 1.0, &[], &[]).unwrap();
-        assert!(std::fs::read(&path).unwrap().starts_with(b"\x89PNG"));
+        for draw in [
+            |path: &Path| sagittal(path, &Array3::zeros((1, 1, 1)), 1.0, &[], &[]),
+            |path: &Path| preview(path, &Array3::zeros((1, 1, 1)), 1.0, &[]),
+        ] {
+            draw(&path).unwrap();
+            assert!(std::fs::read(&path).unwrap().starts_with(b"\x89PNG"));
+            std::fs::remove_file(&path).unwrap();
+        }
     }
 
     #[test]
-    fn the_plane_follows_the_spine() {
-        let volume = Array3::from_shape_fn((40, 2, 30), |(x, _, _)| x as f32);
+    fn a_wide_scan_is_cut_to_the_spine_and_points_stay_on_it() {
+        let mut volume = Array3::zeros((200, 50, 100));
+        volume[[150, 20, 40]] = 1.0;
+        let spine = [Centroid { level: "L1".parse().unwrap(), mm: [300.0, 40.0, 80.0] }];
+        let panel = Panel::new(&volume, 2.0, &spine, Seen::FromTheFront, 50.0, 7);
+        assert_eq!((panel.start, panel.plane.dim()), (125, (51, 100)));
+        assert!(panel.plane[[25, 40]] > 0.0);
+        let [x, y] = panel.place(spine[0].mm);
+        assert_eq!([x, y], [7.0 + 25.5 * panel.scale, 59.5 * panel.scale]);
+    }
+
+    #[test]
+    fn the_planes_follow_the_spine() {
+        let volume = Array3::from_shape_fn((40, 30, 30), |(x, y, _)| (100 * x + y) as f32);
         let at = |mm: [f64; 3]| Centroid { level: "L1".parse().unwrap(), mm };
-        let plane = curved_plane(&volume, 1.0, &[at([30.0, 0.0, 20.0]), at([10.0, 0.0, 10.0])]);
-        assert_eq!([plane[[0, 0]], plane[[0, 15]], plane[[0, 29]]], [10.0, 20.0, 30.0]);
+        let spine = [at([30.0, 5.0, 20.0]), at([10.0, 15.0, 10.0])];
+        let side = curved_plane(&volume, 1.0, &spine, Seen::FromTheSide);
+        assert_eq!([side[[7, 0]], side[[7, 15]], side[[7, 29]]], [1007.0, 2007.0, 3007.0]);
+        let front = curved_plane(&volume, 1.0, &spine, Seen::FromTheFront);
+        assert_eq!([front[[7, 0]], front[[7, 15]], front[[7, 29]]], [715.0, 710.0, 705.0]);
     }
 }

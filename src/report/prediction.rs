@@ -15,12 +15,12 @@ use crate::scan::Geometry;
 pub const SCHEMA: &str = "vertebrae/prediction/1";
 
 /// A scan and what was found in it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Document {
     /// [`SCHEMA`].
-    pub schema: &'static str,
+    pub schema: String,
     /// Version of the program.
-    pub version: &'static str,
+    pub version: String,
     /// What was read.
     pub input: File,
     /// The detection and the identification model.
@@ -47,7 +47,7 @@ pub struct File {
 }
 
 /// A stored grid.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Image {
     /// Voxels along the stored axes.
     pub shape: [usize; 3],
@@ -60,7 +60,7 @@ pub struct Image {
 }
 
 /// A vertebra.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Vertebra {
     /// Which one.
     pub label: Level,
@@ -81,7 +81,7 @@ pub struct Vertebra {
 }
 
 /// Another label that a vertebra may have.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Alternative {
     /// Which.
     pub label: Level,

@@ -3,25 +3,30 @@
 pub mod dicom;
 mod geometry;
 mod intensity;
+mod listing;
 pub mod nifti;
 mod orientation;
 mod reduce;
 mod resample;
 
-use std::collections::BTreeSet;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
 use ndarray::Array3;
 
 use crate::artifact;
 
 pub use geometry::Geometry;
 pub use intensity::{Scale, normalise, replace_non_finite};
+pub use listing::{find, listed, name};
 pub use orientation::Orientation;
 pub use reduce::{Grid, reduce};
 pub use resample::{resample, resampled_shape};
+
+/// Hounsfield units above which there is no air and below which there is no bone: every CT has both.
+const NOT_AIR: f32 = -200.0;
+const BONE: f32 = 150.0;
 
 /// Degrees between a stored axis and the patient's above which networks see an unusual picture.
 const OBLIQUE: f64 = 15.0;
@@ -83,6 +88,9 @@ impl Frame {
 impl Scan {
     /// Reads a NIfTI file or a folder of DICOM slices and, unless `reorient` is false, brings it to LPS.
     pub fn read(path: &Path, reorient: bool) -> Result<Scan> {
+        if path.is_file() && dicom::is_dicom(path) {
+            bail!("{} is a single DICOM file; name the folder with all slices of its series", path.display());
+        }
         let mut volume = if path.is_dir() { dicom::read(path)? } else { nifti::read(path)? };
         let stored = volume.geometry.clone();
         let orientation = if reorient {
@@ -98,6 +106,22 @@ impl Scan {
             ));
         }
         Ok(Scan { volume: orientation.apply(volume), frame: Frame { orientation, stored } })
+    }
+
+    /// A sentence for a volume whose values are no Hounsfield units, as far as that can be told.
+    pub fn implausible(&self) -> Option<String> {
+        let lowest = self.volume.voxels.iter().copied().fold(f32::INFINITY, f32::min);
+        let highest = self.volume.voxels.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let what = if lowest == highest {
+            format!("every voxel is {lowest}")
+        } else if lowest > NOT_AIR {
+            format!("no voxel is as dark as air (the lowest is {lowest})")
+        } else if highest < BONE {
+            format!("no voxel is as bright as bone (the highest is {highest})")
+        } else {
+            return None;
+        };
+        Some(format!("{what}; if the values are no Hounsfield units, the result means nothing"))
     }
 
     /// The voxels at `spacing` mm, normalised to mean 0 and deviation 1 (SPEC §1), and with what.
@@ -125,82 +149,9 @@ pub fn sha256(path: &Path) -> Result<String> {
     Ok(artifact::sha256_of(hashes.concat().as_bytes()))
 }
 
-/// All NIfTI files below `folder`, sorted by path. An empty result is an error that names the folder.
-pub fn find(folder: &Path) -> Result<Vec<PathBuf>> {
-    let paths = walk(folder, false)?;
-    ensure!(
-        !paths.is_empty(),
-        "{} holds no .nii.gz or .nii scan, nor do the folders below it",
-        folder.display()
-    );
-    Ok(paths)
-}
-
-/// The same with folders that hold DICOM slices.
-pub fn find_any(folder: &Path) -> Result<Vec<PathBuf>> {
-    let paths = walk(folder, true)?;
-    ensure!(
-        !paths.is_empty(),
-        "{} holds no .nii.gz or .nii scan and no DICOM slices, nor do the folders below it",
-        folder.display()
-    );
-    Ok(paths)
-}
-
-fn walk(folder: &Path, dicom: bool) -> Result<Vec<PathBuf>> {
-    ensure!(folder.is_dir(), "{} is no folder; name one that holds .nii.gz scans", folder.display());
-    let mut paths = BTreeSet::new();
-    for entry in walkdir::WalkDir::new(folder).follow_links(true) {
-        let entry = entry.with_context(|| format!("the folder {} cannot be listed", folder.display()))?;
-        if !entry.file_type().is_file() {
-            continue;
-        }
-        if is_scan(entry.path()) {
-            paths.insert(entry.into_path());
-        } else if let Some(series) = entry.path().parent().filter(|_| dicom) {
-            // One slice tells; the rest of a large series need not be opened.
-            if !paths.contains(series) && dicom::is_dicom(entry.path()) {
-                paths.insert(series.to_owned());
-            }
-        }
-    }
-    Ok(paths.into_iter().collect())
-}
-
-/// Endings of files that are scans; the `.img` of a pair belongs to its `.hdr`.
-const ENDINGS: [&str; 4] = [".nii.gz", ".nii", ".hdr.gz", ".hdr"];
-
-/// The file name of a scan without its ending, or the name of a folder of slices.
-pub fn name(path: &Path) -> String {
-    let Some(file) = path.file_name() else {
-        // The folder `.`, or one that ends in `..`.
-        let whole = path.canonicalize().ok();
-        return whole
-            .and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
-            .unwrap_or_default();
-    };
-    let file = file.to_string_lossy();
-    let endings = ENDINGS.into_iter().chain([".img.gz", ".img"]);
-    let stem = endings.filter_map(|ending| file.strip_suffix(ending)).next();
-    stem.unwrap_or(&file).to_owned()
-}
-
-fn is_scan(path: &Path) -> bool {
-    let file = path.file_name().unwrap_or_default().to_string_lossy();
-    !file.starts_with('.') && ENDINGS.iter().any(|ending| file.ends_with(ending))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_scan_keeps_the_dots_inside_its_name() {
-        assert_eq!(name(Path::new("a/4778.644.nii.gz")), "4778.644");
-        assert_eq!(name(Path::new("b/x.nii")), "x");
-        assert_eq!(name(Path::new("b/x.img.gz")), "x");
-        assert_eq!(name(Path::new("series/1.2.840.1/")), "1.2.840.1");
-    }
 
     #[test]
     fn a_part_of_a_volume_stays_where_it_was() {
@@ -211,22 +162,5 @@ mod tests {
         let part = whole.cut(&[1..3, 2..5, 4..6]);
         assert_eq!((part.geometry.shape, part.voxels[[1, 2, 1]]), ([2, 3, 2], 245.0));
         assert_eq!(part.geometry.world([1.0, 2.0, 1.0]), whole.geometry.world([2.0, 4.0, 5.0]));
-    }
-
-    #[test]
-    fn scans_are_found_in_subfolders_in_path_order_and_hidden_files_are_passed_over() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("a")).unwrap();
-        for file in ["b.nii.gz", "a/z.nii.gz", "a/z.lml", ".c.nii.gz"] {
-            std::fs::write(folder.path().join(file), b"").unwrap();
-        }
-        let found: Vec<String> = find(folder.path()).unwrap().iter().map(|path| name(path)).collect();
-        assert_eq!(found, ["z", "b"]);
-    }
-
-    #[test]
-    fn a_folder_without_scans_is_an_error_that_names_it() {
-        let folder = tempfile::tempdir().unwrap();
-        assert!(find(folder.path()).unwrap_err().to_string().contains("holds no .nii.gz"));
     }
 }

@@ -12,7 +12,7 @@ use chain::{Judged, Prices};
 use evidence::Evidence;
 
 /// What a reader should know about a label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Flag {
     /// All labels may be off by one: a neighbouring level is almost as likely.

@@ -1,26 +1,30 @@
 //! `predict`: any scan in, named centroids out.
 
-use std::collections::HashMap;
+mod models;
+mod output;
+
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
-use clap::{Args, ValueEnum};
+use anyhow::{Context, Result};
+use clap::Args;
 
+use self::output::{Analysed, Output};
+use super::interrupt::{Interrupt, Interrupted};
 use super::options::{Computing, Cutting, Pieces, positive};
-use vertebrae::analysis::{Analysis, Decode, Settings, analyse};
-use vertebrae::annotation::landmark::{Format, Landmark};
+use vertebrae::analysis::{Decode, Found, Settings, analyse};
+use vertebrae::annotation::landmark::Landmark;
 use vertebrae::artifact;
-use vertebrae::batch::{Failures, sentence};
-use vertebrae::decoding::Vertebra as Located;
+use vertebrae::batch::{Failures, check_names, read_ahead, sentence};
 use vertebrae::device::Device;
 use vertebrae::inference::network::Network;
 use vertebrae::inference::tiling::Tiling;
 use vertebrae::progress::Progress;
-use vertebrae::report;
+use vertebrae::report::collection::Collection;
 use vertebrae::report::prediction::{Document, File, Image, SCHEMA, Vertebra, is_current};
-use vertebrae::scan::{self, Scan};
+use vertebrae::report::run::{self, Run as Record};
+use vertebrae::scan::{self, Frame, Scan};
 
 #[derive(Args)]
 pub struct Predict {
@@ -61,36 +65,6 @@ pub struct Predict {
     computing: Computing,
 }
 
-/// What can be written for a scan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// NAME.vertebrae.json: everything
-    Json,
-    /// NAME.mrk.json: 3D Slicer's markups
-    Markups,
-    /// NAME.csv: 3D Slicer's table
-    Csv,
-    /// NAME_ctd.json: VerSe's centroids
-    Verse,
-    /// NAME.lml: an annotation to correct and train on
-    Lml,
-    /// NAME.png: the spine with its names
-    Preview,
-}
-
-impl Output {
-    fn path(self, folder: &Path, name: &str) -> PathBuf {
-        folder.join(match self {
-            Output::Json => format!("{name}.vertebrae.json"),
-            Output::Markups => format!("{name}.mrk.json"),
-            Output::Csv => format!("{name}.csv"),
-            Output::Verse => format!("{name}_ctd.json"),
-            Output::Lml => format!("{name}.lml"),
-            Output::Preview => format!("{name}.png"),
-        })
-    }
-}
-
 /// `2/8` → the second of eight.
 fn shard(text: &str) -> Result<(usize, usize), String> {
     let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
@@ -108,19 +82,27 @@ struct Run {
     device: Device,
 }
 
+/// A scan as it was read.
+struct Read {
+    scan: Scan,
+    sha256: String,
+    seconds: f64,
+}
+
 impl Predict {
     pub fn run(self) -> Result<()> {
+        let (begin, started) = (Instant::now(), jiff::Timestamp::now());
         let mut scans = self.scans()?;
         if let Some((first, of)) = self.shard {
             scans = scans.into_iter().skip(first - 1).step_by(of).collect();
         }
-        let models = self.model_files()?;
-        let mut done = 0;
+        let models = models::find(self.models.as_deref())?;
+        artifact::check_folder(&self.output)?;
+        let all = scans.len();
         if self.resume {
-            let all = scans.len();
             scans.retain(|path| !self.is_done(path, &models));
-            done = all - scans.len();
         }
+        let kept = all - scans.len();
         let device = self.computing.device();
         let run = Run {
             networks: Network::read_both(models.each_ref().map(|model| model.path.as_path()), device)?,
@@ -133,96 +115,69 @@ impl Predict {
             },
             device,
         };
+        let interrupt = Interrupt::listen();
         let progress = Progress::on_stderr();
         let mut failures = Failures::default();
-        for path in &scans {
-            match self.scan(path, &run, &progress) {
-                Ok(document) => self.print(&document, &progress)?,
+        let mut done = 0;
+        let taken = read_ahead(&scans, read, |path, read| {
+            match read.and_then(|read| self.scan(path, read, &run, &progress)) {
+                Ok(document) => {
+                    done += 1;
+                    self.print(&document, &progress)?;
+                }
                 Err(error) => {
                     progress.warn(&format!("error: {}", sentence(path, &error)));
                     failures.add(path, error);
                 }
             }
-        }
+            Ok(!interrupt.came())
+        })?;
         progress.clear();
-        if !self.quiet && scans.len() + done > 1 {
-            let failed = failures.sentences().len();
-            eprintln!("{} scans done, {done} done before, {failed} failed", scans.len() - failed);
+        let interrupted = taken < scans.len();
+        let failed = failures.len();
+        let record = Record {
+            schema: run::SCHEMA.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: started.to_string(),
+            seconds: begin.elapsed().as_secs_f64(),
+            shard: self.shard.map(|(first, of)| format!("{first}/{of}")),
+            done,
+            kept,
+            failed: failures.listed(),
+            interrupted,
+        };
+        record.write(&self.output)?;
+        if self.shard.is_none() {
+            Collection::of(std::slice::from_ref(&self.output))?.write(&self.output, false)?;
         }
-        failures.into_result(scans.len())
+        if !self.quiet && all > 1 {
+            eprintln!("{done} scans done, {kept} done before, {failed} failed");
+        }
+        if interrupted {
+            let left = scans.len() - taken;
+            return Err(
+                Interrupted(format!("interrupted with {left} scans left; go on with --resume")).into()
+            );
+        }
+        failures.into_result(taken)
     }
 
     /// The scans that were asked for, in order, each once.
     fn scans(&self) -> Result<Vec<PathBuf>> {
-        let mut scans = Vec::new();
-        let mut add = |input: &Path| -> Result<()> {
-            let text = input.to_string_lossy();
-            if input.is_dir() {
-                scans.extend(scan::find_any(input)?);
-            } else if !input.exists() && text.contains(['*', '?', '[']) {
-                let found: Vec<PathBuf> = glob::glob(&text)
-                    .with_context(|| format!("'{text}' is no pattern"))?
-                    .collect::<Result<_, _>>()
-                    .with_context(|| format!("'{text}' cannot be searched"))?;
-                ensure!(!found.is_empty(), "nothing matches '{text}'");
-                scans.extend(found);
-            } else {
-                scans.push(input.to_owned());
-            }
-            Ok(())
-        };
+        let mut inputs = Vec::new();
         for input in &self.inputs {
             if input.as_os_str() == "-" {
                 for line in std::io::stdin().lock().lines() {
                     let line = line.context("the list on standard input cannot be read")?;
-                    if !line.trim().is_empty() {
-                        add(Path::new(line.trim()))?;
-                    }
+                    inputs.extend(Some(line.trim()).filter(|line| !line.is_empty()).map(PathBuf::from));
                 }
             } else {
-                add(input)?;
+                inputs.push(input.clone());
             }
         }
-        let mut seen: HashMap<String, PathBuf> = HashMap::new();
-        let mut unique = Vec::new();
-        for path in scans {
-            match seen.insert(scan::name(&path), path.clone()) {
-                None => unique.push(path),
-                Some(other) if other == path => {}
-                Some(other) => bail!(
-                    "{} and {} have the same name, so their results would overwrite each other; rename one or use \
-                     two output folders",
-                    other.display(),
-                    path.display()
-                ),
-            }
-        }
-        Ok(unique)
-    }
-
-    /// The two model files, where they are found, with their hashes.
-    fn model_files(&self) -> Result<[File; 2]> {
-        const NAMES: [&str; 2] = ["detection.safetensors", "identification.safetensors"];
-        let beside =
-            std::env::current_exe().ok().and_then(|program| Some(program.parent()?.join("saved_models")));
-        let places = match &self.models {
-            Some(folder) => vec![folder.clone()],
-            None => [Some(PathBuf::from("saved_models")), beside].into_iter().flatten().collect(),
-        };
-        let folder = places.iter().find(|folder| NAMES.iter().all(|name| folder.join(name).is_file()));
-        let folder = folder.with_context(|| {
-            let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
-            format!(
-                "{} and {} are not in {}; name their folder with --models",
-                NAMES[0],
-                NAMES[1],
-                places.join(" or ")
-            )
-        })?;
-        let [detection, identification] = NAMES.map(|name| {
-            artifact::sha256(&folder.join(name)).map(|sha256| File { path: folder.join(name), sha256 })
-        });
-        Ok([detection?, identification?])
+        let scans = scan::listed(&inputs)?;
+        check_names(&scans)?;
+        Ok(scans)
     }
 
     fn is_done(&self, path: &Path, models: &[File; 2]) -> bool {
@@ -235,54 +190,39 @@ impl Predict {
         self.format.contains(&Output::Json) && self.format.iter().all(complete)
     }
 
-    fn scan(&self, path: &Path, run: &Run, progress: &Progress) -> Result<Document> {
+    fn scan(&self, path: &Path, read: Read, run: &Run, progress: &Progress) -> Result<Document> {
         let begin = Instant::now();
-        let scan = Scan::read(path, true)?;
+        let Read { scan, sha256, seconds } = read;
         let frame = scan.frame.clone();
         let mut warnings = scan.volume.warnings.clone();
-        if scan.volume.voxels.iter().all(|&value| value > -200.0) {
-            warnings.push(
-                "no voxel is as dark as air; if the values are no Hounsfield units, the result means nothing"
-                    .to_owned(),
-            );
-        }
-        let Analysis { volume, found, .. } = analyse(scan, &run.networks, &run.settings, &mut (), progress)?;
+        warnings.extend(scan.implausible());
+        let analysis = analyse(scan, &run.networks, &run.settings, &mut (), progress)?;
+        let found = &analysis.found;
         if found.is_empty() {
             warnings.push("no vertebra was found".to_owned());
         }
-        let landmarks: Vec<Landmark> = found
-            .iter()
-            .map(|found| {
-                let mut centroid = found.vertebra.centroid();
-                centroid.mm = frame.to_stored(centroid.mm);
-                let mut landmark = Landmark::of(&centroid, &frame.stored);
-                landmark.description = found
-                    .certainty
-                    .as_ref()
-                    .map_or_else(String::new, |certainty| format!("confidence {:.2}", certainty.confidence));
-                landmark
-            })
-            .collect();
+        let landmarks: Vec<Landmark> = found.iter().map(|found| landmark(found, &frame)).collect();
         let name = scan::name(path);
-        for &output in self.format.iter().filter(|output| **output != Output::Json) {
-            let target = output.path(&self.output, &name);
-            if output == Output::Preview {
-                let found: Vec<_> = found.iter().map(|found| Located::centroid(&found.vertebra)).collect();
-                report::sagittal(&target, &volume, self.spacing, &[], &found)?;
-                continue;
-            }
-            for level in Format::of(&target)?.write(&target, &landmarks, Some(&frame.stored))? {
-                warnings.push(format!("{level} has no number in {}", target.display()));
-            }
+        let spacing = self.spacing;
+        let analysed = Analysed {
+            path,
+            name: &name,
+            frame: &frame,
+            analysis: &analysis,
+            landmarks: &landmarks,
+            spacing,
+        };
+        for output in &self.format {
+            warnings.extend(output.write(&self.output, &analysed)?);
         }
         let document = Document {
-            schema: SCHEMA,
-            version: env!("CARGO_PKG_VERSION"),
-            input: File { path: path.to_owned(), sha256: scan::sha256(path)? },
+            schema: SCHEMA.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            input: File { path: path.to_owned(), sha256 },
             models: run.models.clone(),
             image: Image::of(&frame.stored),
             device: run.device.to_string(),
-            seconds: (begin.elapsed().as_secs_f64() * 100.0).round() / 100.0,
+            seconds: ((seconds + begin.elapsed().as_secs_f64()) * 100.0).round() / 100.0,
             warnings,
             vertebrae: found
                 .iter()
@@ -325,4 +265,22 @@ impl Predict {
         });
         Ok(())
     }
+}
+
+fn read(path: &Path) -> Result<Read> {
+    let begin = Instant::now();
+    let scan = Scan::read(path, true)?;
+    let sha256 = scan::sha256(path)?;
+    Ok(Read { scan, sha256, seconds: begin.elapsed().as_secs_f64() })
+}
+
+/// Where a found vertebra lies in the patient.
+fn landmark(found: &Found, frame: &Frame) -> Landmark {
+    let mut centroid = found.vertebra.centroid();
+    centroid.mm = frame.to_stored(centroid.mm);
+    let mut landmark = Landmark::of(&centroid, &frame.stored);
+    if let Some(certainty) = &found.certainty {
+        landmark.description = format!("confidence {:.2}", certainty.confidence);
+    }
+    landmark
 }

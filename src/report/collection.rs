@@ -1,0 +1,87 @@
+//! The results of one or many runs of `predict`, gathered into a page and a list.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use super::page::{Page, Row};
+use super::prediction::Document;
+use super::run::Run;
+use crate::artifact;
+
+/// How the documents of predictions end.
+const DOCUMENT: &str = ".vertebrae.json";
+
+/// What lies in the folders of results.
+pub struct Collection {
+    documents: Vec<PathBuf>,
+    /// Scans that could not be used, with a sentence each.
+    failed: BTreeMap<PathBuf, String>,
+}
+
+impl Collection {
+    /// Looks through folders and those below them.
+    pub fn of(folders: &[PathBuf]) -> Result<Collection> {
+        let mut collection = Collection { documents: Vec::new(), failed: BTreeMap::new() };
+        for folder in folders {
+            ensure!(folder.is_dir(), "{} is no folder; name one with results of predict", folder.display());
+            for entry in walkdir::WalkDir::new(folder).follow_links(true) {
+                let path =
+                    entry.with_context(|| format!("the folder {} cannot be listed", folder.display()))?;
+                let path = path.into_path();
+                if path.to_string_lossy().ends_with(DOCUMENT) {
+                    collection.documents.push(path);
+                } else if Run::is_record(&path) {
+                    let failed = Run::read(&path)?.failed;
+                    collection.failed.extend(failed.into_iter().map(|failed| (failed.path, failed.error)));
+                }
+            }
+        }
+        collection.documents.sort();
+        collection.documents.dedup();
+        Ok(collection)
+    }
+
+    /// How many scans have results and how many could not be used.
+    pub fn counts(&self) -> [usize; 2] {
+        [self.documents.len(), self.failed.len()]
+    }
+
+    /// Writes `report.html`, and with `list` also `report.jsonl`: the documents, one a line.
+    ///
+    /// Documents are read one after the other, so that a million of them take no more memory than their rows.
+    pub fn write(&self, folder: &Path, list: bool) -> Result<()> {
+        let mut rows = Vec::new();
+        let mut failed = self.failed.clone();
+        let mut add = |lines: Option<&mut dyn Write>| -> Result<()> {
+            let mut lines = lines;
+            for path in &self.documents {
+                let document: Document = artifact::read_json(path)?;
+                if let Some(lines) = &mut lines {
+                    serde_json::to_writer(&mut **lines, &document)?;
+                    writeln!(lines)?;
+                }
+                // A scan that failed in one run and was repaired for the next has its results now.
+                failed.remove(&document.input.path);
+                rows.push(Row::of(&document, &picture(path)));
+            }
+            Ok(())
+        };
+        if list {
+            artifact::write(&folder.join("report.jsonl"), |file| add(Some(file)))?;
+        } else {
+            add(None)?;
+        }
+        rows.extend(failed.iter().map(|(path, error)| Row::failed(path, error)));
+        let page = Page::of(rows, folder);
+        artifact::write(&folder.join("report.html"), |file| Ok(file.write_all(page.html().as_bytes())?))
+    }
+}
+
+/// The preview beside a document.
+fn picture(document: &Path) -> PathBuf {
+    let text = document.to_string_lossy();
+    PathBuf::from(format!("{}.png", text.strip_suffix(DOCUMENT).unwrap_or(&text)))
+}

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Result, anyhow, ensure};
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use dicom_object::{DefaultDicomObject, OpenFileOptions};
@@ -154,10 +154,6 @@ fn undecodable(path: &Path, object: &DefaultDicomObject, error: &dyn std::error:
 /// The headers of all slices of a CT among `paths`; a single damaged file is an error.
 pub fn headers(paths: &[PathBuf]) -> Result<Vec<Slice>> {
     use rayon::prelude::*;
-    let read: Vec<Option<Slice>> = paths
-        .par_iter()
-        .map(|path| Slice::read(path))
-        .collect::<Result<_>>()
-        .context("the series is unusable")?;
+    let read: Vec<Option<Slice>> = paths.par_iter().map(|path| Slice::read(path)).collect::<Result<_>>()?;
     Ok(read.into_iter().flatten().collect())
 }

@@ -1,0 +1,164 @@
+//! Folders of DICOM slices through the built binary.
+
+mod scratch;
+#[path = "scratch/series.rs"]
+mod series;
+
+use std::path::{Path, PathBuf};
+
+use ndarray::Array3;
+use scratch::run;
+use serde_json::Value;
+use series::Series;
+use vertebrae::scan::{Scan, dicom, nifti};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn predict(folder: &Path, scans: &str) -> scratch::Ran {
+    run(folder, &format!("predict {scans} --output out --models {}", root().join("saved_models").display()))
+}
+
+fn vertebrae(folder: &Path, name: &str) -> Vec<(String, [f64; 3])> {
+    let bytes = std::fs::read(folder.join("out").join(format!("{name}.vertebrae.json"))).unwrap();
+    let document: Value = serde_json::from_slice(&bytes).unwrap();
+    let point = |vertebra: &Value| {
+        let lps = std::array::from_fn(|axis| vertebra["lps"][axis].as_f64().unwrap());
+        (vertebra["label"].as_str().unwrap().to_owned(), lps)
+    };
+    document["vertebrae"].as_array().unwrap().iter().map(point).collect()
+}
+
+fn ct() -> Series {
+    Series {
+        uid: "1.2.826.1".into(),
+        description: "body".into(),
+        spacing: [0.8, 1.2, 2.5],
+        origin: [-100.0, 40.0, -700.0],
+        shear: 0.0,
+    }
+}
+
+fn small() -> Array3<i16> {
+    Array3::from_shape_fn((5, 4, 6), |(x, y, z)| (x * 100 + y * 10 + z) as i16 - 500)
+}
+
+#[test]
+fn a_series_in_any_file_order_is_the_volume_that_was_exported() {
+    let folder = tempfile::tempdir().unwrap();
+    let series = folder.path().join("series");
+    // Names that sort against the slices.
+    ct().write(&series, &small(), |index| format!("IM{:04}", 37 * (6 - index) % 101));
+    let volume = dicom::read(&series).unwrap();
+    assert_eq!(volume.voxels, small().mapv(f32::from));
+    assert_eq!(volume.geometry.spacing, [0.8, 1.2, 2.5]);
+    // The series' origin in RAS, and a voxel away from it along each axis.
+    assert_eq!(volume.geometry.world([0.0; 3]), [100.0, -40.0, -700.0]);
+    let there = volume.geometry.world([2.0, 1.0, 3.0]);
+    for (value, expected) in there.iter().zip([98.4, -41.2, -692.5]) {
+        assert!((value - expected).abs() < 1e-6, "{there:?}");
+    }
+    assert!(Scan::read(&series, true).unwrap().frame.orientation == vertebrae::scan::Orientation::IDENTITY);
+}
+
+#[test]
+fn the_largest_series_is_taken_and_the_others_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let scout = Series { uid: "1.2.826.2".into(), description: "scout".into(), ..ct() };
+    ct().write(folder.path(), &small(), |index| format!("a{index}"));
+    scout.write(folder.path(), &Array3::zeros((5, 4, 1)), |_| "b".into());
+    std::fs::write(folder.path().join("notes.txt"), "no slice").unwrap();
+    let volume = dicom::read(folder.path()).unwrap();
+    assert_eq!(volume.geometry.shape, [5, 4, 6]);
+    assert_eq!(
+        volume.warnings,
+        ["the series 2 'scout' with 1 slice of 5 x 4 pixels was passed over for 2 'body' with 6 slices"]
+    );
+}
+
+#[test]
+fn what_is_no_box_of_slices_is_refused_with_a_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let sentence = |name: &str| format!("{:#}", dicom::read(&folder.path().join(name)).unwrap_err());
+    ct().write(&folder.path().join("gap"), &small(), |index| format!("{index}"));
+    std::fs::remove_file(folder.path().join("gap/3")).unwrap();
+    assert!(sentence("gap").contains("5.00 mm between 2 and 4, 2.50 mm elsewhere"), "{}", sentence("gap"));
+    let tilted = Series { shear: 0.5, ..ct() };
+    tilted.write(&folder.path().join("tilt"), &small(), |index| format!("{index}"));
+    assert!(sentence("tilt").contains("tilted by 11.3 degrees"), "{}", sentence("tilt"));
+    std::fs::create_dir(folder.path().join("empty")).unwrap();
+    assert!(sentence("empty").contains("no file in it begins like a DICOM file"));
+    ct().write(&folder.path().join("cut"), &small(), |index| format!("{index}"));
+    let slice = folder.path().join("cut/2");
+    let bytes = std::fs::read(&slice).unwrap();
+    std::fs::write(&slice, &bytes[..bytes.len() - 20]).unwrap();
+    assert!(sentence("cut").contains("cut/2 is a damaged DICOM file"), "{}", sentence("cut"));
+}
+
+#[test]
+fn a_phantom_exported_as_slices_gives_the_points_of_its_nifti_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = root().join("testing_dataset/phantom-11-001.nii.gz");
+    let volume = nifti::read(&source).unwrap();
+    let [x, y, z] = volume.geometry.world([0.0; 3]);
+    let series = Series { spacing: volume.geometry.spacing, origin: [-x, -y, z], ..ct() };
+    series.write(
+        &folder.path().join("scans/series-a"),
+        &volume.voxels.mapv(|value| value.clamp(-1024.0, 30000.0) as i16),
+        |index| format!("{:05}.dcm", index * 7919 % 10007),
+    );
+    std::fs::copy(&source, folder.path().join("phantom.nii.gz")).unwrap();
+    let ran = predict(folder.path(), "scans phantom.nii.gz");
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let (slices, file) = (vertebrae(folder.path(), "series-a"), vertebrae(folder.path(), "phantom"));
+    assert!(!file.is_empty() && slices.len() == file.len());
+    for ((label, a), (other, b)) in slices.iter().zip(&file) {
+        assert_eq!(label, other);
+        // The phantom's values are whole numbers, so both volumes are the same.
+        assert!((0..3).all(|axis| (a[axis] - b[axis]).abs() < 0.01), "{label}: {a:?} {b:?}");
+    }
+    // One slice alone is no scan.
+    let slice = std::fs::read_dir(folder.path().join("scans/series-a")).unwrap().next().unwrap().unwrap();
+    let ran = predict(folder.path(), &slice.path().display().to_string());
+    assert!(ran.code == Some(1) && ran.stderr.contains("name the folder"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_real_series_gives_the_points_of_its_resampled_copy() {
+    let cases = root().join("../shared/cases");
+    let archive = cases.join("dicom/pancreas_series.tar.xz");
+    if !archive.exists() {
+        eprintln!("SKIPPED: no {} here", archive.display());
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let unpacked = folder.path().join("unpacked");
+    std::fs::create_dir(&unpacked).unwrap();
+    let status =
+        std::process::Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&unpacked).status().unwrap();
+    assert!(status.success());
+    // New names in another order.
+    let series = folder.path().join("series");
+    std::fs::create_dir(&series).unwrap();
+    let files: Vec<PathBuf> = walkdir::WalkDir::new(&unpacked)
+        .sort_by_file_name()
+        .into_iter()
+        .filter_map(|entry| Some(entry.ok()?.into_path()).filter(|path| path.is_file()))
+        .collect();
+    for (index, file) in files.iter().enumerate() {
+        std::fs::copy(file, series.join(format!("IM{:05}", index * 7919 % 10007))).unwrap();
+    }
+    let ran = predict(folder.path(), &format!("series {}", cases.join("pancreas.nii.gz").display()));
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let copy = vertebrae(folder.path(), "pancreas");
+    let mut compared = 0;
+    for (label, at) in vertebrae(folder.path(), "series") {
+        let Some((_, other)) = copy.iter().find(|(other, _)| *other == label) else { continue };
+        let distance = (0..3).map(|axis| (at[axis] - other[axis]).powi(2)).sum::<f64>().sqrt();
+        // The copy was cut to the spine and resampled: other surroundings, another grid.
+        assert!(distance < 4.0, "{label}: {distance:.1} mm");
+        compared += 1;
+    }
+    assert!(compared >= 6, "{compared}");
+}

@@ -62,7 +62,9 @@ fn walk(folder: &Path, dicom: bool) -> Result<Vec<PathBuf>> {
             continue;
         }
         if is_scan(entry.path()) {
-            paths.insert(entry.into_path());
+            if !is_own_result(entry.path()) {
+                paths.insert(entry.into_path());
+            }
         } else if let Some(series) = entry.path().parent().filter(|_| dicom) {
             // One slice tells; the rest of a large series need not be opened.
             if !paths.contains(series) && dicom::is_dicom(entry.path()) {
@@ -96,6 +98,13 @@ fn is_scan(path: &Path) -> bool {
     !file.starts_with('.') && ENDINGS.iter().any(|ending| file.ends_with(ending))
 }
 
+/// Whether a file is a labelled spine of an earlier run: results may lie among the scans.
+fn is_own_result(path: &Path) -> bool {
+    let name = name(path);
+    let Some(scan) = name.strip_suffix("_seg") else { return false };
+    path.with_file_name(format!("{scan}.vertebrae.json")).is_file()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,11 +121,14 @@ mod tests {
     fn scans_are_found_in_subfolders_in_path_order_and_hidden_files_are_passed_over() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("a")).unwrap();
-        for file in ["b.nii.gz", "a/z.nii.gz", "a/z.lml", ".c.nii.gz"] {
+        let results = ["a/z_seg.nii.gz", "a/z.vertebrae.json"];
+        for file in
+            ["b.nii.gz", "a/z.nii.gz", "a/z.lml", ".c.nii.gz", "b_seg.nii.gz"].into_iter().chain(results)
+        {
             std::fs::write(folder.path().join(file), b"").unwrap();
         }
         let found: Vec<String> = find(folder.path()).unwrap().iter().map(|path| name(path)).collect();
-        assert_eq!(found, ["z", "b"]);
+        assert_eq!(found, ["z", "b", "b_seg"]);
     }
 
     #[test]

@@ -23,8 +23,12 @@ pub struct Network {
 impl Network {
     /// Reads the network of a stage, detection or identification; errors name the file.
     pub fn read(path: &Path, stage: Kind, device: Device) -> Result<Network> {
-        let weights = Weights::read(path, stage)?;
-        Ok(Network { predictor: Rc::from(device.predictor(&weights)?), input: weights.input })
+        Network::of(&Weights::read(path, stage)?, device)
+    }
+
+    /// Makes a network of weights.
+    pub fn of(weights: &Weights, device: Device) -> Result<Network> {
+        Ok(Network { predictor: Rc::from(device.predictor(weights)?), input: weights.input })
     }
 
     /// Reads a detection and an identification network; where both files are the same, they are one network.

@@ -10,6 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::Args;
 
+use self::models::Models;
 use self::output::{Analysed, Output};
 use super::interrupt::{Interrupt, Interrupted};
 use super::options::{Computing, Cutting, Pieces, positive};
@@ -96,17 +97,17 @@ impl Predict {
         if let Some((first, of)) = self.shard {
             scans = scans.into_iter().skip(first - 1).step_by(of).collect();
         }
-        let models = models::find(self.models.as_deref())?;
+        let models = Models::find(self.models.as_deref())?;
         artifact::check_folder(&self.output)?;
         let all = scans.len();
         if self.resume {
-            scans.retain(|path| !self.is_done(path, &models));
+            scans.retain(|path| !self.is_done(path, &models.files));
         }
         let kept = all - scans.len();
         let device = self.computing.device();
         let run = Run {
-            networks: Network::read_both(models.each_ref().map(|model| model.path.as_path()), device)?,
-            models,
+            networks: models.load(device)?,
+            models: models.files,
             settings: Settings {
                 spacing: self.spacing,
                 cutting: Cutting { tiling: Pieces::Wide, max_memory: self.max_memory }

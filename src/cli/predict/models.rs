@@ -2,36 +2,80 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 
 use vertebrae::artifact;
+use vertebrae::device::Device;
+use vertebrae::inference::network::Network;
+use vertebrae::network::{Kind, Weights};
 use vertebrae::report::prediction::File;
+
+/// The models that are part of the program.
+#[cfg(feature = "built-in-models")]
+const BUILT_IN: Option<[&[u8]; 2]> = Some([
+    include_bytes!("../../../saved_models/detection.safetensors"),
+    include_bytes!("../../../saved_models/identification.safetensors"),
+]);
+#[cfg(not(feature = "built-in-models"))]
+const BUILT_IN: Option<[&[u8]; 2]> = None;
 
 /// The files of the detection and the identification model.
 const NAMES: [&str; 2] = ["detection.safetensors", "identification.safetensors"];
 
-/// The two model files with their hashes: in `folder`, or else in `saved_models` of the working folder, beside the
-/// program, or of the checkout that the program was built in.
-pub fn find(folder: Option<&Path>) -> Result<[File; 2]> {
-    let places = match folder {
-        Some(folder) => vec![folder.to_owned()],
-        None => usual(),
-    };
-    let folder = places.iter().find(|folder| NAMES.iter().all(|name| folder.join(name).is_file()));
-    let folder = folder.with_context(|| {
+/// Two models and where they come from.
+pub struct Models {
+    /// Their files with their hashes.
+    pub files: [File; 2],
+    /// Whether they are part of the program.
+    built_in: bool,
+}
+
+impl Models {
+    /// The models in `folder`, or else in `saved_models` of the working folder, beside the program, or of the
+    /// checkout that the program was built in; failing all that, the ones that are part of the program.
+    pub fn find(folder: Option<&Path>) -> Result<Models> {
+        let places = match folder {
+            Some(folder) => vec![folder.to_owned()],
+            None => usual(),
+        };
+        if let Some(place) = places.iter().find(|place| NAMES.iter().all(|name| place.join(name).is_file())) {
+            let [detection, identification] = NAMES.map(|name| {
+                let path = place.join(name);
+                artifact::sha256(&path).map(|sha256| File { path, sha256 })
+            });
+            return Ok(Models { files: [detection?, identification?], built_in: false });
+        }
+        if let (None, Some(models)) = (folder, BUILT_IN) {
+            let file = |index: usize| File {
+                path: Path::new("built in").join(NAMES[index]),
+                sha256: artifact::sha256_of(models[index]),
+            };
+            return Ok(Models { files: [file(0), file(1)], built_in: true });
+        }
         let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
-        format!(
+        bail!(
             "{} and {} are not in {}; name their folder with --models",
             NAMES[0],
             NAMES[1],
             places.join(" or ")
         )
-    })?;
-    let [detection, identification] = NAMES.map(|name| {
-        let path = folder.join(name);
-        artifact::sha256(&path).map(|sha256| File { path, sha256 })
-    });
-    Ok([detection?, identification?])
+    }
+
+    /// Brings them to a device.
+    pub fn load(&self, device: Device) -> Result<[Network; 2]> {
+        match BUILT_IN {
+            Some([detection, identification]) if self.built_in => {
+                let detector = Network::of(&Weights::parse(detection, Kind::Detection)?, device)?;
+                let identifier = if detection == identification {
+                    detector.clone()
+                } else {
+                    Network::of(&Weights::parse(identification, Kind::Identification)?, device)?
+                };
+                Ok([detector, identifier])
+            }
+            _ => Network::read_both(self.files.each_ref().map(|file| file.path.as_path()), device),
+        }
+    }
 }
 
 fn usual() -> Vec<PathBuf> {

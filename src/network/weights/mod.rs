@@ -93,13 +93,18 @@ impl Weights {
             Format::Safetensors => safetensors::read(path)?.0,
             Format::Keras => keras::read(path, kind)?,
         };
-        let found = weights.architecture.kind;
-        ensure!(
-            found.serves(kind),
-            "{} is a model for {found}; a model for {kind} is needed",
-            path.display()
-        );
-        Ok(weights)
+        weights.serving(kind).with_context(|| format!("{}", path.display()))
+    }
+
+    /// Reads the bytes of a `.safetensors` model for the stage `kind`.
+    pub fn parse(bytes: &[u8], kind: Kind) -> Result<Weights> {
+        safetensors::parse(bytes)?.0.serving(kind)
+    }
+
+    fn serving(self, stage: Kind) -> Result<Weights> {
+        let found = self.architecture.kind;
+        ensure!(found.serves(stage), "it is a model for {found}; a model for {stage} is needed");
+        Ok(self)
     }
 
     /// Writes a model; the ending of `path` chooses the format. It appears whole or not at all.

@@ -88,7 +88,8 @@ pub fn read(path: &Path) -> Result<(Weights, BTreeMap<String, String>, Vec<Extra
     parse(&bytes).with_context(|| format!("{} is no usable model of vertebrae", path.display()))
 }
 
-fn parse(bytes: &[u8]) -> Result<(Weights, BTreeMap<String, String>, Vec<Extra>)> {
+/// The same from the bytes of a file.
+pub fn parse(bytes: &[u8]) -> Result<(Weights, BTreeMap<String, String>, Vec<Extra>)> {
     let (_, header) = SafeTensors::read_metadata(bytes)?;
     let metadata = header.metadata().as_ref().and_then(|entries| entries.get(METADATA));
     let metadata: BTreeMap<String, String> = serde_json::from_str(

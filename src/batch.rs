@@ -1,8 +1,10 @@
 //! Many scans, of which some may be bad: the rest is done, the bad ones are listed at the end.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,6 +14,44 @@ use crate::report::run::Failed;
 
 /// Scans prepared at the same time at most: one takes up to some 0.5 GB.
 const AT_ONCE: usize = 8;
+
+/// Every n-th part of a list: scans are dealt out in turn, so that shards take equally long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// Which one, from 1 on.
+    pub number: usize,
+    /// Of how many.
+    pub of: usize,
+}
+
+impl Shard {
+    /// The whole list.
+    pub const ALL: Shard = Shard { number: 1, of: 1 };
+
+    /// The shard's part of a list, in its order.
+    pub fn part<T>(self, list: Vec<T>) -> Vec<T> {
+        list.into_iter().skip(self.number - 1).step_by(self.of).collect()
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.number, self.of)
+    }
+}
+
+impl FromStr for Shard {
+    type Err = Error;
+
+    /// `2/8` → the second of eight.
+    fn from_str(text: &str) -> Result<Shard> {
+        let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+        match parts {
+            Some((number, of)) if (1..=of).contains(&number) => Ok(Shard { number, of }),
+            _ => bail!("two numbers are needed, such as 1/8 for the first of eight parts"),
+        }
+    }
+}
 
 /// The scans of a run that could not be used.
 #[derive(Debug, Default)]
@@ -143,6 +183,21 @@ pub fn check_names(paths: &[PathBuf]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shards_deal_a_list_out() {
+        let list: Vec<usize> = (0..10).collect();
+        let parts: Vec<Vec<usize>> =
+            (1..=3).map(|number| Shard { number, of: 3 }.part(list.clone())).collect();
+        assert_eq!(parts[1], [1, 4, 7]);
+        let mut all = parts.concat();
+        all.sort_unstable();
+        assert_eq!(all, list);
+        assert_eq!("2/8".parse::<Shard>().unwrap(), Shard { number: 2, of: 8 });
+        for wrong in ["0/2", "3/2", "1", "a/b", "1/0"] {
+            assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn every_scan_is_worked_on_once_and_failures_are_listed_in_order() {

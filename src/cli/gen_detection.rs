@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::generating::for_each_scan;
-use super::options::{Annotated, Reading, at_least_one, size};
+use super::options::{Annotated, Reading, Sharding, at_least_one, size};
 use vertebrae::sampling::{labelling, npy, patches};
 
 #[derive(Args)]
@@ -25,12 +25,16 @@ pub struct GenDetection {
     #[arg(long, default_value = "1")]
     seed: u32,
     #[command(flatten)]
+    sharding: Sharding,
+    #[command(flatten)]
     reading: Reading,
 }
 
 impl GenDetection {
     pub fn run(self) -> Result<()> {
-        for_each_scan(&self.dataset, "detection", self.count, self.sample_size, |path| self.scan(path))
+        for_each_scan(&self.dataset, self.sharding, "detection", self.count, self.sample_size, |path| {
+            self.scan(path)
+        })
     }
 
     fn scan(&self, path: &Path) -> Result<()> {

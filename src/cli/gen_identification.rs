@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 
 use super::generating::for_each_scan;
-use super::options::{Annotated, Reading, at_least_one, not_negative, size};
+use super::options::{Annotated, Reading, Sharding, at_least_one, not_negative, size};
 use vertebrae::sampling::{labelling, npy, slabs};
 
 #[derive(Args)]
@@ -28,12 +28,16 @@ pub struct GenIdentification {
     #[arg(long, default_value = "1")]
     seed: u32,
     #[command(flatten)]
+    sharding: Sharding,
+    #[command(flatten)]
     reading: Reading,
 }
 
 impl GenIdentification {
     pub fn run(self) -> Result<()> {
-        for_each_scan(&self.dataset, "identification", self.count, self.sample_size, |path| self.scan(path))
+        for_each_scan(&self.dataset, self.sharding, "identification", self.count, self.sample_size, |path| {
+            self.scan(path)
+        })
     }
 
     fn scan(&self, path: &Path) -> Result<()> {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
-use super::options::{at_least_one, positive};
+use super::options::{Sharding, at_least_one, positive};
 use vertebrae::annotation::lml;
 use vertebrae::phantom::{self, Cohort};
 use vertebrae::{batch, scan};
@@ -27,6 +27,8 @@ pub struct GenPhantom {
     /// Voxels of this many mm in every phantom; without it each has its own
     #[arg(long, value_name = "MM", value_parser = positive)]
     voxel: Option<f64>,
+    #[command(flatten)]
+    sharding: Sharding,
 }
 
 /// Whom the phantoms are made after.
@@ -40,17 +42,17 @@ enum People {
 
 impl GenPhantom {
     pub fn run(self) -> Result<()> {
-        println!("Generating {} phantoms", self.scans);
-        let paths: Vec<PathBuf> = (0..self.scans)
-            .map(|number| self.folder.join(format!("phantom-{}-{number:03}.nii.gz", self.seed)))
-            .collect();
+        let numbers = self.sharding.part((0..self.scans).collect());
+        println!("Generating {} phantoms", numbers.len());
+        let name = |number: usize| format!("phantom-{}-{number:03}.nii.gz", self.seed);
+        let paths: Vec<PathBuf> = numbers.iter().map(|&number| self.folder.join(name(number))).collect();
         let cohort = match self.cohort {
             People::Healthy => Cohort::Healthy,
             People::Hospital => Cohort::Hospital,
         };
         let done = AtomicUsize::new(0);
-        let failures = batch::for_each(&paths, |number, path| {
-            let phantom = phantom::generate(self.seed, number, cohort, self.voxel);
+        let failures = batch::for_each(&paths, |index, path| {
+            let phantom = phantom::generate(self.seed, numbers[index], cohort, self.voxel);
             // The annotation first: a scan without one would be an error to the commands that read it.
             lml::write(&lml::beside(path), &phantom.centroids)?;
             scan::nifti::write(path, &phantom.voxels, &phantom.geometry)?;

@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Result;
 
+use super::options::Sharding;
 use vertebrae::{batch, scan};
 
 /// Calls `work` for every scan of a data set, several at once, and reports as the original did.
 pub fn for_each_scan(
     dataset: &Path,
+    sharding: Sharding,
     kind: &str,
     per_scan: usize,
     size: [usize; 3],
@@ -17,6 +19,7 @@ pub fn for_each_scan(
 ) -> Result<()> {
     let scans = scan::find(dataset)?;
     batch::check_names(&scans)?;
+    let scans = sharding.part(scans);
     println!(
         "Generating {} {kind} samples of size {} for {} scans",
         per_scan * scans.len(),

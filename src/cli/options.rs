@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use vertebrae::annotation::{Centroid, lml};
+use vertebrae::batch::Shard;
 use vertebrae::device::Device;
 use vertebrae::inference::cutting;
 use vertebrae::inference::tiling::Tiling;
@@ -101,6 +102,22 @@ pub fn bytes(text: &str) -> Result<u64, String> {
     };
     let number: f64 = digits.trim().parse().map_err(|_| wrong())?;
     if number > 0.0 && number.is_finite() { Ok((number * unit as f64) as u64) } else { Err(wrong()) }
+}
+
+/// Which part of the scans a command takes.
+#[derive(Args, Clone, Copy)]
+pub struct Sharding {
+    /// Take every n-th scan only, beginning with the i-th, such as 1/8: shards of one command can run
+    /// anywhere at the same time, and together they are the whole
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
+}
+
+impl Sharding {
+    /// The part of a list that was asked for.
+    pub fn part<T>(&self, list: Vec<T>) -> Vec<T> {
+        self.shard.unwrap_or(Shard::ALL).part(list)
+    }
 }
 
 /// Where networks are computed.

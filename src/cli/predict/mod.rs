@@ -13,7 +13,7 @@ use clap::Args;
 use self::models::Models;
 use self::output::{Analysed, Output};
 use super::interrupt::{Interrupt, Interrupted};
-use super::options::{Computing, Cutting, Pieces, positive};
+use super::options::{Computing, Cutting, Pieces, Sharding, positive};
 use vertebrae::analysis::{Decode, Found, Settings, analyse};
 use vertebrae::annotation::landmark::Landmark;
 use vertebrae::artifact;
@@ -46,9 +46,8 @@ pub struct Predict {
     /// Skip scans whose results are there, made by the same models
     #[arg(long)]
     resume: bool,
-    /// Take every n-th scan only, beginning with the i-th, such as 1/8
-    #[arg(long, value_name = "I/N", value_parser = shard)]
-    shard: Option<(usize, usize)>,
+    #[command(flatten)]
+    sharding: Sharding,
     /// Print nothing but errors
     #[arg(long, short)]
     quiet: bool,
@@ -64,15 +63,6 @@ pub struct Predict {
     max_memory: Option<u64>,
     #[command(flatten)]
     computing: Computing,
-}
-
-/// `2/8` → the second of eight.
-fn shard(text: &str) -> Result<(usize, usize), String> {
-    let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
-    match parts {
-        Some((i, n)) if (1..=n).contains(&i) => Ok((i, n)),
-        _ => Err("two numbers are needed, such as 1/8 for the first of eight parts".to_owned()),
-    }
 }
 
 /// What all scans of a run share.
@@ -93,10 +83,7 @@ struct Read {
 impl Predict {
     pub fn run(self) -> Result<()> {
         let (begin, started) = (Instant::now(), jiff::Timestamp::now());
-        let mut scans = self.scans()?;
-        if let Some((first, of)) = self.shard {
-            scans = scans.into_iter().skip(first - 1).step_by(of).collect();
-        }
+        let mut scans = self.sharding.part(self.scans()?);
         let models = Models::find(self.models.as_deref())?;
         artifact::check_folder(&self.output)?;
         let all = scans.len();
@@ -141,14 +128,14 @@ impl Predict {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: started.to_string(),
             seconds: begin.elapsed().as_secs_f64(),
-            shard: self.shard.map(|(first, of)| format!("{first}/{of}")),
+            shard: self.sharding.shard.map(|shard| shard.to_string()),
             done,
             kept,
             failed: failures.listed(),
             interrupted,
         };
         record.write(&self.output)?;
-        if self.shard.is_none() {
+        if self.sharding.shard.is_none() {
             Collection::of(std::slice::from_ref(&self.output))?.write(&self.output, false)?;
         }
         if !self.quiet && all > 1 {

@@ -135,14 +135,31 @@ fn colours() {
     check("colours (RGB)", |scan| spoil(scan, |bytes| set(bytes, 70, &128i16.to_le_bytes())));
 }
 
+/// A scan whose sform says nothing, so that its spacing is all there is.
+fn without_sform(scan: &std::path::Path, axis: usize, spacing: f32) {
+    spoil(scan, |bytes| {
+        set(bytes, 254, &0i16.to_le_bytes());
+        set(bytes, 76 + 4 * axis, &spacing.to_le_bytes());
+    });
+}
+
 #[test]
 fn no_spacing() {
-    check("voxel spacing (pixdim)", |scan| spoil(scan, |bytes| set(bytes, 80, &0f32.to_le_bytes())));
+    check("voxel spacing (pixdim)", |scan| without_sform(scan, 1, 0.0));
 }
 
 #[test]
 fn a_spacing_that_is_no_number() {
-    check("voxel spacing (pixdim)", |scan| spoil(scan, |bytes| set(bytes, 84, &f32::NAN.to_le_bytes())));
+    check("voxel spacing (pixdim)", |scan| without_sform(scan, 2, f32::NAN));
+}
+
+#[test]
+fn a_spacing_that_is_no_number_beside_an_sform_is_a_warning() {
+    let folder = dataset(|scan| spoil(scan, |bytes| set(bytes, 84, &f32::NAN.to_le_bytes())));
+    let ran = run(folder.path(), "gen-detection scans samples --samples 2 --sample-size 16x16x16");
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stderr.contains("its sform places voxels [1.0, 1.0, 1.0] mm apart"), "{}", ran.stderr);
+    assert_eq!(files(&folder.path().join("samples")).len(), 8, "samples of both scans");
 }
 
 #[test]

@@ -97,6 +97,37 @@ fn what_is_no_box_of_slices_is_refused_with_a_sentence() {
 }
 
 #[test]
+fn an_element_that_claims_more_than_the_file_holds_costs_no_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    ct().write(folder.path(), &small(), |index| format!("{index}"));
+    let slice = folder.path().join("2");
+    let bytes = std::fs::read(&slice).unwrap();
+    // Found by fuzzing: the library that reads elements makes room for 4 GiB before it looks. An element is group,
+    // number, two letters for its kind, then 2 bytes of length, or 2 of nothing and 4 of length.
+    let claims = |start: &[u8], at: usize, claimed: &[u8]| {
+        let found = bytes.windows(start.len()).position(|window| window == start).unwrap();
+        let mut spoiled = bytes.clone();
+        spoiled[found + at..][..claimed.len()].copy_from_slice(claimed);
+        std::fs::write(&slice, spoiled).unwrap();
+        let begin = std::time::Instant::now();
+        let error = format!("{:#}", dicom::read(folder.path()).unwrap_err());
+        assert!(begin.elapsed().as_secs_f64() < 1.0, "{error}");
+        error
+    };
+    let error = claims(b"\x28\0\x10\0US", 4, b"UL\xff\x7f");
+    assert!(error.contains("2 is a damaged DICOM file") && error.contains("claims 32767 bytes"), "{error}");
+    let error = claims(b"\xe0\x7f\x10\0OW", 8, &0xffff_fff0u32.to_le_bytes());
+    assert!(error.contains("element (7FE0,0010) claims 4294967280 bytes"), "{error}");
+    let error = claims(b"\x02\0\x02\0UI", 4, b"UN\0\0\xf0\xff\xff\xff");
+    assert!(error.contains("element (0002,0002) claims 4294967280 bytes"), "{error}");
+    let error = claims(b"\x28\0\x10\0US\x02\0", 8, &[0xff, 0xff]);
+    assert!(error.contains("claims 5 x 65535 pixels"), "{error}");
+    // Bits stored: a table of as many entries as a pixel has values is made of them.
+    let error = claims(b"\x28\0\x01\x01US\x02\0", 8, &[0, 0]);
+    assert!(error.contains("pixels of 0 bits in 16"), "{error}");
+}
+
+#[test]
 fn a_phantom_exported_as_slices_gives_the_points_of_its_nifti_file() {
     let folder = tempfile::tempdir().unwrap();
     let source = root().join("testing_dataset/phantom-11-001.nii.gz");

@@ -5,7 +5,9 @@ use ndarray::{Array3, Axis, parallel::prelude::*};
 
 /// Replaces NaN and ±Inf by the smallest finite voxel and returns how many there were.
 pub fn replace_non_finite(voxels: &mut Array3<f32>) -> Result<usize> {
-    let bad = voxels.iter().filter(|value| !value.is_finite()).count();
+    let planes = voxels.axis_iter(Axis(2)).into_par_iter();
+    let bad: usize =
+        planes.map(|plane| plane.fold(0, |count, value| count + usize::from(!value.is_finite()))).sum();
     if bad == 0 {
         return Ok(0);
     }
@@ -13,6 +15,14 @@ pub fn replace_non_finite(voxels: &mut Array3<f32>) -> Result<usize> {
     let smallest = voxels.iter().copied().filter(|value| value.is_finite()).fold(f32::INFINITY, f32::min);
     voxels.par_mapv_inplace(|value| if value.is_finite() { value } else { smallest });
     Ok(bad)
+}
+
+/// The lowest and the highest intensity.
+pub(super) fn range(voxels: &Array3<f32>) -> [f32; 2] {
+    let widen = |[low, high]: [f32; 2], [a, b]: [f32; 2]| [low.min(a), high.max(b)];
+    const NONE: [f32; 2] = [f32::INFINITY, f32::NEG_INFINITY];
+    let planes = voxels.axis_iter(Axis(0)).into_par_iter();
+    planes.map(|plane| plane.fold(NONE, |range, &value| widen(range, [value; 2]))).reduce(|| NONE, widen)
 }
 
 /// What intensities were normalised with.
@@ -63,6 +73,11 @@ mod tests {
         let deviation = 5f32.sqrt();
         let expected = [-3.0, -1.0, 1.0, 3.0].map(|value| value / deviation);
         assert!(voxels.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6));
+    }
+
+    #[test]
+    fn the_range_spans_all_planes() {
+        assert_eq!(range(&array![[[1.0, 3.0]], [[-5.0, 2.0]]]), [-5.0, 3.0]);
     }
 
     #[test]

@@ -1,34 +1,52 @@
 //! Which scans a person means: files, folders, patterns.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
 use super::dicom;
 
+/// What makes a name a pattern, unless a file has it.
+const WILDCARDS: [char; 3] = ['*', '?', '['];
+
 /// The scans that files, folders (searched recursively for NIfTI files and folders of DICOM slices) and patterns
-/// name, in that order, each once.
-pub fn listed(inputs: &[PathBuf]) -> Result<Vec<PathBuf>> {
+/// name, in that order, each once; then those of a list.
+///
+/// A line of the list that ends as a NIfTI file does is taken for one unseen: a shared file system that is asked
+/// about every line of a long list by every shard of a run has nothing else to do for hours.
+pub fn listed(inputs: &[PathBuf], list: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut scans = Vec::new();
-    let mut seen = BTreeSet::new();
     for input in inputs {
-        let text = input.to_string_lossy();
-        let found = if input.is_dir() {
-            find_any(input)?
-        } else if !input.exists() && text.contains(['*', '?', '[']) {
-            let found: Vec<PathBuf> = glob::glob(&text)
-                .with_context(|| format!("'{text}' is no pattern"))?
-                .collect::<Result<_, _>>()
-                .with_context(|| format!("'{text}' cannot be searched"))?;
-            ensure!(!found.is_empty(), "nothing matches '{text}'");
-            found
-        } else {
-            vec![input.clone()]
-        };
-        scans.extend(found.into_iter().filter(|path| seen.insert(path.clone())));
+        scans.extend(named_by(input)?);
     }
-    Ok(scans)
+    for line in list {
+        if is_scan(line) && !line.to_string_lossy().contains(WILDCARDS) {
+            scans.push(line.clone());
+        } else {
+            scans.extend(named_by(line)?);
+        }
+    }
+    let mut seen = HashSet::with_capacity(scans.len());
+    let first: Vec<bool> = scans.iter().map(|path| seen.insert(path.as_os_str())).collect();
+    drop(seen);
+    Ok(scans.into_iter().zip(first).filter_map(|(path, first)| first.then_some(path)).collect())
+}
+
+fn named_by(input: &Path) -> Result<Vec<PathBuf>> {
+    if input.is_dir() {
+        return find_any(input);
+    }
+    let text = input.to_string_lossy();
+    if input.exists() || !text.contains(WILDCARDS) {
+        return Ok(vec![input.to_owned()]);
+    }
+    let found: Vec<PathBuf> = glob::glob(&text)
+        .with_context(|| format!("'{text}' is no pattern"))?
+        .collect::<Result<_, _>>()
+        .with_context(|| format!("'{text}' cannot be searched"))?;
+    ensure!(!found.is_empty(), "nothing matches '{text}'");
+    Ok(found)
 }
 
 /// All NIfTI files below `folder`, sorted by path. An empty result is an error that names the folder.
@@ -129,6 +147,22 @@ mod tests {
         }
         let found: Vec<String> = find(folder.path()).unwrap().iter().map(|path| name(path)).collect();
         assert_eq!(found, ["z", "b", "b_seg"]);
+    }
+
+    #[test]
+    fn each_scan_is_listed_once_and_a_list_is_believed_without_a_look() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("more")).unwrap();
+        for file in ["a.nii.gz", "b.nii.gz", "more/c.nii"] {
+            std::fs::write(at(file), b"").unwrap();
+        }
+        let inputs = [at("?.nii.gz"), at("b.nii.gz")];
+        let list = [at("gone.nii.gz"), at("more"), at("a.nii.gz"), at("*.nii.gz")];
+        let found = listed(&inputs, &list).unwrap();
+        assert_eq!(found, ["a.nii.gz", "b.nii.gz", "gone.nii.gz", "more/c.nii"].map(at));
+        let error = listed(&[at("x*.nii")], &[]).unwrap_err().to_string();
+        assert!(error.contains("nothing matches"), "{error}");
     }
 
     #[test]

@@ -34,7 +34,7 @@ const OBLIQUE: f64 = 15.0;
 /// Voxels with the grid they lie on.
 #[derive(Clone, Debug)]
 pub struct Volume {
-    /// Intensities, indexed `[axis 0, axis 1, axis 2]` of the grid, last axis contiguous.
+    /// Intensities, indexed `[axis 0, axis 1, axis 2]` of the grid; in a [`Scan`] the last axis is contiguous.
     pub voxels: Array3<f32>,
     /// Where the voxels lie in the patient.
     pub geometry: Geometry,
@@ -110,8 +110,7 @@ impl Scan {
 
     /// A sentence for a volume whose values are no Hounsfield units, as far as that can be told.
     pub fn implausible(&self) -> Option<String> {
-        let lowest = self.volume.voxels.iter().copied().fold(f32::INFINITY, f32::min);
-        let highest = self.volume.voxels.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let [lowest, highest] = intensity::range(&self.volume.voxels);
         let what = if lowest == highest {
             format!("every voxel is {lowest}")
         } else if lowest > NOT_AIR {

@@ -1,6 +1,7 @@
 //! Bringing a stored volume to the data set's orientation by swapping and flipping axes.
 
 use anyhow::{Result, bail};
+use ndarray::{Array3, Axis, Zip, s};
 
 use super::{Geometry, Volume};
 
@@ -53,11 +54,8 @@ impl Orientation {
         (0..3).map(angle).fold(0.0, f64::max)
     }
 
-    /// The volume in this orientation, its geometry with it.
+    /// The volume in this orientation, its geometry with it, its last axis contiguous.
     pub fn apply(&self, stored: Volume) -> Volume {
-        if *self == Self::IDENTITY {
-            return stored;
-        }
         let geometry = self.geometry(&stored.geometry);
         let mut voxels = stored.voxels.permuted_axes(self.axes);
         for (axis, &flipped) in self.flipped.iter().enumerate() {
@@ -65,7 +63,7 @@ impl Orientation {
                 voxels.invert_axis(ndarray::Axis(axis));
             }
         }
-        Volume { voxels: voxels.as_standard_layout().into_owned(), geometry, warnings: stored.warnings }
+        Volume { voxels: contiguous(voxels), geometry, warnings: stored.warnings }
     }
 
     fn geometry(&self, stored: &Geometry) -> Geometry {
@@ -110,10 +108,34 @@ impl Orientation {
     }
 }
 
+/// Side of the squares in which voxels are rearranged: a row of one is a line of the cache, and lines of a whole
+/// square stay there until all of their voxels are taken.
+const SQUARE: usize = 16;
+
+/// The array with its last axis contiguous; unchanged where it is so already.
+fn contiguous(voxels: Array3<f32>) -> Array3<f32> {
+    if voxels.is_standard_layout() {
+        return voxels;
+    }
+    let stride = |axis: usize| voxels.strides()[axis].unsigned_abs();
+    // The planes hold the contiguous axes of both arrays.
+    let across = if stride(0) < stride(1) { Axis(1) } else { Axis(0) };
+    let mut ordered = Array3::zeros(voxels.dim());
+    Zip::from(ordered.axis_iter_mut(across)).and(voxels.axis_iter(across)).par_for_each(|mut to, from| {
+        let (rows, columns) = to.dim();
+        for row in (0..rows).step_by(SQUARE) {
+            for column in (0..columns).step_by(SQUARE) {
+                let square = s![row..(row + SQUARE).min(rows), column..(column + SQUARE).min(columns)];
+                to.slice_mut(square).assign(&from.slice(square));
+            }
+        }
+    });
+    ordered
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::Array3;
 
     fn volume(affine: [[f64; 4]; 3], spacing: [f64; 3]) -> Volume {
         let voxels = Array3::from_shape_fn((2, 3, 4), |(x, y, z)| (x * 100 + y * 10 + z) as f32);
@@ -147,6 +169,19 @@ mod tests {
                 (stored.geometry.world([i as f64, j as f64, k as f64]), oriented.geometry.world(index));
             for row in 0..3 {
                 assert!((before[row] - after[row]).abs() < 1e-9);
+            }
+        }
+    }
+
+    #[test]
+    fn an_array_in_any_order_of_memory_becomes_contiguous_with_the_same_voxels() {
+        let voxels = Array3::from_shape_fn((19, 17, 35), |(x, y, z)| (x * 10_000 + y * 100 + z) as f32);
+        for axes in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            for flips in 0..8 {
+                let mut turned = voxels.clone().permuted_axes(axes);
+                (0..3).filter(|axis| flips >> axis & 1 == 1).for_each(|axis| turned.invert_axis(Axis(axis)));
+                let ordered = contiguous(turned.clone());
+                assert!(ordered.is_standard_layout() && ordered == turned, "{axes:?} {flips}");
             }
         }
     }

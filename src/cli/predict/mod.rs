@@ -152,18 +152,16 @@ impl Predict {
 
     /// The scans that were asked for, in order, each once.
     fn scans(&self) -> Result<Vec<PathBuf>> {
-        let mut inputs = Vec::new();
-        for input in &self.inputs {
-            if input.as_os_str() == "-" {
-                for line in std::io::stdin().lock().lines() {
-                    let line = line.context("the list on standard input cannot be read")?;
-                    inputs.extend(Some(line.trim()).filter(|line| !line.is_empty()).map(PathBuf::from));
-                }
-            } else {
-                inputs.push(input.clone());
+        let (lists, inputs): (Vec<_>, Vec<_>) =
+            self.inputs.iter().cloned().partition(|input| input.as_os_str() == "-");
+        let mut list = Vec::new();
+        if !lists.is_empty() {
+            for line in std::io::stdin().lock().lines() {
+                let line = line.context("the list on standard input cannot be read")?;
+                list.extend(Some(line.trim()).filter(|line| !line.is_empty()).map(PathBuf::from));
             }
         }
-        let scans = scan::listed(&inputs)?;
+        let scans = scan::listed(&inputs, &list)?;
         check_names(&scans)?;
         Ok(scans)
     }

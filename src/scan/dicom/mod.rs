@@ -1,5 +1,6 @@
 //! A folder of DICOM slices, read into a [`Volume`].
 
+mod lengths;
 mod slice;
 mod stack;
 

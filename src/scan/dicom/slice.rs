@@ -8,6 +8,11 @@ use dicom_dictionary_std::tags;
 use dicom_object::{DefaultDicomObject, OpenFileOptions};
 use dicom_pixeldata::PixelDecoder;
 
+use super::lengths;
+
+/// Rows and columns of a slice; a compressed one may claim any number, and the decoder would make room for them.
+const LARGEST: usize = 8192;
+
 /// The header of a slice of a CT.
 #[derive(Clone, Debug)]
 pub struct Slice {
@@ -42,6 +47,7 @@ pub fn is_dicom(path: &Path) -> bool {
 impl Slice {
     /// Reads the header; `None` where the file holds no slice of a CT.
     pub fn read(path: &Path) -> Result<Option<Slice>> {
+        lengths::check(path).map_err(|error| damaged(path, error.as_ref()))?;
         let object = OpenFileOptions::new().read_until(tags::PIXEL_DATA).open_file(path);
         let object = object.map_err(|error| damaged(path, &error))?;
         let text = |tag: Tag| -> Option<String> {
@@ -71,6 +77,19 @@ impl Slice {
         };
         let whole = |tag: Tag| object.element(tag).ok().and_then(|element| element.to_int::<usize>().ok());
         let (Some(rows), Some(columns)) = (whole(tags::ROWS), whole(tags::COLUMNS)) else { return Ok(None) };
+        ensure!(
+            rows.max(columns) <= LARGEST,
+            "{} claims {columns} x {rows} pixels, and no CT has more than {LARGEST} x {LARGEST}; export it again",
+            path.display()
+        );
+        let bits = |tag| whole(tag).unwrap_or(0);
+        let (allocated, stored) = (bits(tags::BITS_ALLOCATED), bits(tags::BITS_STORED));
+        ensure!(
+            [8, 16].contains(&allocated) && (1..=allocated).contains(&stored),
+            "{} has pixels of {stored} bits in {allocated}, and only 8 or 16, all or some of them used, can be read; \
+             convert the series to .nii.gz",
+            path.display()
+        );
         let usable = position.len() == 3
             && directions.len() == 6
             && spacing.len() == 2

@@ -21,7 +21,8 @@ use super::{Geometry, Volume, intensity};
 const HEADER: usize = 348;
 const HEADER_2: usize = 540;
 
-/// Reads a scan in its stored axis order, `scl_slope` and `scl_inter` applied.
+/// Reads a scan in its stored axis order, which is also that of the memory (the first axis is contiguous),
+/// `scl_slope` and `scl_inter` applied.
 ///
 /// Errors name the file, what is wrong with it and what to do. A header that claims more voxels
 /// than the file holds costs no more memory than the file's own bytes.
@@ -125,7 +126,7 @@ fn decode(header: &Header, raw: Vec<u8>) -> Result<(Array3<f32>, usize)> {
         ..NiftiHeader::default()
     };
     let stored = InMemNiftiVolume::from_raw_data(&described, raw)?.into_ndarray::<f32>()?;
-    let mut voxels = stored.into_dimensionality::<Ix3>()?.as_standard_layout().into_owned();
+    let mut voxels = stored.into_dimensionality::<Ix3>()?;
     let replaced = intensity::replace_non_finite(&mut voxels)?;
     Ok((voxels, replaced))
 }

@@ -122,6 +122,9 @@ fn an_element_that_claims_more_than_the_file_holds_costs_no_memory() {
     assert!(error.contains("element (0002,0002) claims 4294967280 bytes"), "{error}");
     let error = claims(b"\x28\0\x10\0US\x02\0", 8, &[0xff, 0xff]);
     assert!(error.contains("claims 5 x 65535 pixels"), "{error}");
+    // Of half a number the library reads nothing, and takes the rest for the next element.
+    let error = claims(b"\x28\0\x10\0US\x02\0", 6, &[1]);
+    assert!(error.contains("has 1 bytes, which hold no whole number"), "{error}");
     // Bits stored: a table of as many entries as a pixel has values is made of them.
     let error = claims(b"\x28\0\x01\x01US\x02\0", 8, &[0, 0]);
     assert!(error.contains("pixels of 0 bits in 16"), "{error}");

@@ -9,8 +9,8 @@ use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
-use dicom_core::Tag;
 use dicom_core::header::{HasLength, Header};
+use dicom_core::{Tag, VR};
 use dicom_encoding::TransferSyntaxIndex;
 use dicom_encoding::decode::{Decode, file_header_decoder};
 use dicom_encoding::transfer_syntax::{Codec, TransferSyntax};
@@ -25,9 +25,8 @@ const TRANSFER_SYNTAX: Tag = Tag(0x0002, 0x0010);
 /// A deflated file may unfold to so many bytes.
 const INFLATED: u64 = 256 << 20;
 
-/// Refuses a file in which an element claims more bytes than follow it.
-///
-/// Whatever else is wrong is left to those who read the file.
+/// Refuses a file in which an element claims more bytes than follow it, and one whose elements cannot be told
+/// apart.
 pub fn check(path: &Path) -> Result<()> {
     let mut file = BufReader::new(File::open(path)?);
     let end = file.get_ref().metadata()?.len();
@@ -75,22 +74,38 @@ fn transfer_syntax(file: &mut (impl Read + Seek), end: u64) -> Result<Option<Str
 
 /// Walks the rest.
 fn elements(source: impl Read + Seek, end: u64, syntax: &TransferSyntax) -> Result<()> {
-    let Ok(mut reader) = LazyDataSetReader::new_with_ts(source, syntax) else { return Ok(()) };
+    let mut reader = LazyDataSetReader::new_with_ts(source, syntax)?;
     while let Some(token) = reader.advance() {
-        let Ok(token) = token else { return Ok(()) };
-        let (tag, length, position) = match &token {
+        let token = token?;
+        match &token {
             LazyDataToken::LazyValue { header, decoder } => {
-                (header.tag, header.len.get().unwrap_or(0), decoder.position())
+                let length = header.len.get().unwrap_or(0);
+                claim(header.tag, length, decoder.position(), end)?;
+                // A part of a number would be left unread, and what follows be taken for something else.
+                ensure!(
+                    length.is_multiple_of(number_size(header.vr)),
+                    "its element {} has {length} bytes, which hold no whole number",
+                    header.tag
+                );
             }
-            LazyDataToken::LazyItemValue { len, decoder } => (Tag(0xfffe, 0xe000), *len, decoder.position()),
-            _ => continue,
-        };
-        claim(tag, length, position, end)?;
-        if token.skip().is_err() {
-            return Ok(());
+            LazyDataToken::LazyItemValue { len, decoder } => {
+                claim(Tag(0xfffe, 0xe000), *len, decoder.position(), end)?;
+            }
+            _ => {}
         }
+        token.skip()?;
     }
     Ok(())
+}
+
+/// Bytes of a number of a kind; 1 for what is no number.
+fn number_size(kind: VR) -> u32 {
+    match kind {
+        VR::US | VR::SS | VR::OW => 2,
+        VR::UL | VR::SL | VR::FL | VR::OF | VR::OL | VR::AT => 4,
+        VR::FD | VR::OD | VR::OV | VR::SV | VR::UV => 8,
+        _ => 1,
+    }
 }
 
 fn claim(tag: Tag, length: u32, position: u64, end: u64) -> Result<()> {

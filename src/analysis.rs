@@ -18,7 +18,7 @@ use crate::inference::looks::Answers;
 use crate::inference::network::Network;
 use crate::inference::tiling::Tiling;
 use crate::progress::Progress;
-use crate::scan::{Grid, Scan};
+use crate::scan::{Grid, Scale, Scan};
 
 /// How voxels become vertebrae.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,6 +64,8 @@ pub struct Found {
 pub struct Analysis {
     /// The normalised volume, `[x, y, z]` in LPS order, at the settings' spacing.
     pub volume: Array3<f32>,
+    /// What it was normalised with.
+    pub scale: Scale,
     /// Its voxels that the detection network marked.
     pub detected_voxels: usize,
     /// Where it sees bodies.
@@ -138,7 +140,7 @@ pub fn analyse(
         Some(field) => field.inside(),
         None => Inside { values: mask.mapv(|value| if value > 0 { 1.0 } else { -1.0 }), grid },
     };
-    Ok(Analysis { volume, detected_voxels, inside, found })
+    Ok(Analysis { volume, scale, detected_voxels, inside, found })
 }
 
 /// The most likely sequence over candidate bodies of a scan that ends at `extent`, in mm.

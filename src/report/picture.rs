@@ -37,7 +37,7 @@ pub fn sagittal(
     let panel = Panel::new(volume, spacing, spine, Seen::FromTheSide, f64::INFINITY, MARGIN);
     let [width, height] = panel.size();
     let mut canvas = Canvas::new(width + 2 * MARGIN, height + FOOT, [0, 0, 0])?;
-    panel.paint(&mut canvas);
+    panel.paint(&mut canvas, None);
     for centroid in annotated {
         let [x, y] = panel.place(centroid.mm);
         canvas.circle([x, y], 6.0, 2.0, ANNOTATED);
@@ -60,13 +60,21 @@ pub fn sagittal(
 
 /// Saves what was found as seen from the side and from the front (the patient's right on the left), the names
 /// between both; the arguments are those of [`sagittal`].
-pub fn preview(path: &Path, volume: &Array3<f32>, spacing: f64, found: &[Centroid]) -> Result<()> {
+///
+/// `window` holds the intensities shown as black and white; without it each view has its own.
+pub fn preview(
+    path: &Path,
+    volume: &Array3<f32>,
+    spacing: f64,
+    found: &[Centroid],
+    window: Option<[f32; 2]>,
+) -> Result<()> {
     let side = Panel::new(volume, spacing, found, Seen::FromTheSide, AROUND, 0);
     let [width, height] = side.size();
     let front = Panel::new(volume, spacing, found, Seen::FromTheFront, AROUND, width + MARGIN);
     let mut canvas = Canvas::new(width + MARGIN + front.size()[0], height, [0, 0, 0])?;
-    side.paint(&mut canvas);
-    front.paint(&mut canvas);
+    side.paint(&mut canvas, window);
+    front.paint(&mut canvas, window);
     let (left, right) = (width as f32, (width + MARGIN) as f32);
     for centroid in found {
         let ([from, _], [to, y]) = (side.cross(&mut canvas, centroid), front.cross(&mut canvas, centroid));
@@ -143,14 +151,16 @@ impl Panel {
         [across, high].map(|size| ((size as f32 * self.scale) as usize).max(1))
     }
 
-    fn paint(&self, canvas: &mut Canvas) {
+    /// In the intensities of `window`, or in its own.
+    fn paint(&self, canvas: &mut Canvas, window: Option<[f32; 2]>) {
         let (across, high) = self.plane.dim();
-        let ([width, height], window) = (self.size(), window(&self.plane));
+        let [width, height] = self.size();
+        let [black, white] = window.unwrap_or_else(|| own_window(&self.plane));
         for py in 0..height {
             for px in 0..width {
                 let a = ((px as f32 + 0.5) / self.scale - 0.5).clamp(0.0, across as f32 - 1.0);
                 let z = (high as f32 - 0.5 - (py as f32 + 0.5) / self.scale).clamp(0.0, high as f32 - 1.0);
-                let value = (bilinear(&self.plane, a, z) - window[0]) / (window[1] - window[0]) * 255.0;
+                let value = (bilinear(&self.plane, a, z) - black) / (white - black) * 255.0;
                 canvas.grey(px + self.left, py, value.clamp(0.0, 255.0) as u8);
             }
         }
@@ -215,7 +225,7 @@ fn bilinear(plane: &Array2<f32>, y: f32, z: f32) -> f32 {
 }
 
 /// Intensities shown as black and white: the darkest tenth and the brightest 0.2 % are cut off.
-fn window(plane: &Array2<f32>) -> [f32; 2] {
+fn own_window(plane: &Array2<f32>) -> [f32; 2] {
     let mut values: Vec<f32> = plane.iter().copied().collect();
     values.sort_by(f32::total_cmp);
     let at = |share: f64| values[((values.len() - 1) as f64 * share) as usize];
@@ -233,11 +243,25 @@ mod tests {
         let path = folder.path().join("tiny.png");
         for draw in [
             |path: &Path| sagittal(path, &Array3::zeros((1, 1, 1)), 1.0, &[], &[]),
-            |path: &Path| preview(path, &Array3::zeros((1, 1, 1)), 1.0, &[]),
+            |path: &Path| preview(path, &Array3::zeros((1, 1, 1)), 1.0, &[], None),
         ] {
             draw(&path).unwrap();
             assert!(std::fs::read(&path).unwrap().starts_with(b"\x89PNG"));
             std::fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_window_shows_an_intensity_in_the_same_grey_in_every_scan() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        for other in [30.0, 400.0] {
+            let mut volume = Array3::from_elem((6, 6, 6), 30.0);
+            volume.slice_mut(ndarray::s![.., .., 3..]).fill(other);
+            preview(&path, &volume, 1.0, &[], Some([-10.0, 90.0])).unwrap();
+            let picture = tiny_skia::Pixmap::load_png(&path).unwrap();
+            let foot = picture.pixel(3, picture.height() - 1).unwrap();
+            assert_eq!([foot.red(), foot.green(), foot.blue()], [102; 3]);
         }
     }
 

@@ -181,7 +181,9 @@ impl Predict {
         let Read { scan, sha256, seconds } = read;
         let frame = scan.frame.clone();
         let mut warnings = scan.volume.warnings.clone();
-        warnings.extend(scan.implausible());
+        let implausible = scan.implausible();
+        let hounsfield = implausible.is_none();
+        warnings.extend(implausible);
         let analysis = analyse(scan, &run.networks, &run.settings, &mut (), progress)?;
         let found = &analysis.found;
         if found.is_empty() {
@@ -195,6 +197,7 @@ impl Predict {
             name: &name,
             frame: &frame,
             analysis: &analysis,
+            hounsfield,
             landmarks: &landmarks,
             spacing,
         };

@@ -32,12 +32,17 @@ pub enum Output {
     Preview,
 }
 
+/// Hounsfield units shown black and white in previews: organs dark, bone bright, one scan like the next.
+const WINDOW: [f64; 2] = [-200.0, 800.0];
+
 /// A scan with what was found in it, ready to be written.
 pub struct Analysed<'a> {
     pub path: &'a Path,
     pub name: &'a str,
     pub frame: &'a Frame,
     pub analysis: &'a Analysis,
+    /// Whether its values are Hounsfield units, as far as that can be told.
+    pub hounsfield: bool,
     pub landmarks: &'a [Landmark],
     /// Voxels of the analysed volume in mm.
     pub spacing: f64,
@@ -67,7 +72,8 @@ impl Output {
             Output::Preview => {
                 let found: Vec<Centroid> =
                     analysis.found.iter().map(|found| found.vertebra.centroid()).collect();
-                report::preview(&target, &analysis.volume, spacing, &found)?;
+                let window = result.hounsfield.then(|| WINDOW.map(|value| analysis.scale.of(value)));
+                report::preview(&target, &analysis.volume, spacing, &found, window)?;
             }
             Output::Mask => {
                 let found: Vec<Vertebra> =

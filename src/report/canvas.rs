@@ -147,17 +147,19 @@ impl Canvas {
 
     /// Saves the picture; the file appears whole or not at all.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let mut file = Vec::new();
-        let mut encoder = png::Encoder::new(&mut file, self.pixels.width(), self.pixels.height());
-        encoder.set_color(png::ColorType::Rgb);
-        // At the usual level a preview of a small scan takes longer to compress than the scan to analyse;
-        // this one takes a sixth of the time for a third more bytes.
-        encoder.set_deflate_compression(png::DeflateCompression::Level(1));
-        encoder.set_filter(png::Filter::Up);
-        let opaque = self.pixels.pixels().iter().flat_map(|pixel| [pixel.red(), pixel.green(), pixel.blue()]);
-        let bytes: Vec<u8> = opaque.collect();
-        encoder.write_header()?.write_image_data(&bytes)?;
-        crate::artifact::write(path, |out| Ok(out.write_all(&file)?))
+        let pixels = self.pixels.pixels().iter();
+        let opaque: Vec<u8> = pixels.flat_map(|pixel| [pixel.red(), pixel.green(), pixel.blue()]).collect();
+        crate::artifact::write(path, |file| {
+            let mut encoder = png::Encoder::new(file, self.pixels.width(), self.pixels.height());
+            encoder.set_color(png::ColorType::Rgb);
+            // At the usual level a preview takes as long to compress as a small scan to analyse: of 50 scans
+            // 6.5 s in all instead of 3.8 s, for a quarter fewer bytes.
+            encoder.set_deflate_compression(png::DeflateCompression::Level(1));
+            encoder.set_filter(png::Filter::Up);
+            let mut writer = encoder.write_header()?;
+            writer.write_image_data(&opaque)?;
+            Ok(writer.finish()?)
+        })
     }
 }
 

@@ -60,7 +60,7 @@ impl Orientation {
         let mut voxels = stored.voxels.permuted_axes(self.axes);
         for (axis, &flipped) in self.flipped.iter().enumerate() {
             if flipped {
-                voxels.invert_axis(ndarray::Axis(axis));
+                voxels.invert_axis(Axis(axis));
             }
         }
         Volume { voxels: contiguous(voxels), geometry, warnings: stored.warnings }

@@ -150,7 +150,7 @@ impl Predict {
         failures.into_result(taken)
     }
 
-    /// The scans that were asked for, in order, each once.
+    /// The scans that were asked for, in order and those of a list last, each once.
     fn scans(&self) -> Result<Vec<PathBuf>> {
         let (lists, inputs): (Vec<_>, Vec<_>) =
             self.inputs.iter().cloned().partition(|input| input.as_os_str() == "-");

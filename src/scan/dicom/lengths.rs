@@ -87,6 +87,10 @@ fn elements(source: impl Read + Seek, end: u64, syntax: &TransferSyntax) -> Resu
                     "its element {} has {length} bytes, which hold no whole number",
                     header.tag
                 );
+                // Nothing follows. As a rule these are the pixels, which need not be read to be passed over.
+                if decoder.position() + u64::from(length) == end {
+                    return Ok(());
+                }
             }
             LazyDataToken::LazyItemValue { len, decoder } => {
                 claim(Tag(0xfffe, 0xe000), *len, decoder.position(), end)?;

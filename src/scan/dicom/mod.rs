@@ -7,7 +7,7 @@ mod stack;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use ndarray::{Array3, ArrayView2, Axis};
+use ndarray::{Array3, ArrayView2, Axis, ShapeBuilder};
 use rayon::prelude::*;
 
 pub use self::slice::is_dicom;
@@ -87,7 +87,8 @@ fn counted(slices: usize) -> String {
 
 fn read_unnamed(folder: &Path) -> Result<Volume> {
     let Chosen { slices, geometry, mut warnings } = choose(folder)?;
-    let mut voxels = Array3::zeros(geometry.shape);
+    // The first axis contiguous, as slices are stored; turning them is the work of `Orientation::apply`.
+    let mut voxels = Array3::zeros(geometry.shape.f());
     let planes: Vec<_> = voxels.axis_iter_mut(Axis(2)).collect();
     slices.par_iter().zip(planes).try_for_each(|(slice, mut plane)| -> Result<()> {
         let pixels = slice.pixels()?;

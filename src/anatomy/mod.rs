@@ -1,6 +1,7 @@
 //! What the toolkit knows about the spine: the levels, their order, sizes and usual distances.
 
 mod spacing;
+pub mod variety;
 
 pub use spacing::{Spacing, between};
 

@@ -3,6 +3,7 @@
 //! Skeleton → tissues → voxels → scanner: a random spine with real distances and curves, the bones
 //! and organs around it as shapes, these painted onto a grid, and what a scanner makes of that.
 
+mod course;
 mod disease;
 mod girdle;
 mod organs;

@@ -17,6 +17,8 @@ pub struct Part {
     pub density: f64,
 }
 
+/// Share of people in a hospital whose first lumbar vertebra bears ribs.
+const LUMBAR_RIBS: f64 = 0.04;
 /// Air around the patient.
 pub const AIR: f64 = -1000.0;
 
@@ -88,7 +90,7 @@ pub fn parts(spine: &Spine, cohort: Cohort, random: &mut Legacy) -> Vec<Part> {
         builder.parts.extend(girdle::girdle(spine, &builder.densities, random));
     }
     builder.head();
-    builder.ribs(random);
+    builder.ribs(cohort, random);
     builder.pelvis();
     for (index, vertebra) in spine.vertebrae.iter().enumerate() {
         if let Some(below) = spine.vertebrae.get(index + 1) {
@@ -161,7 +163,7 @@ impl Builder<'_> {
 
     /// Skull base and brain above C1, the jaw in front of C2.
     fn head(&mut self) {
-        let atlas = self.spine.vertebra(level("C1")).clone();
+        let Some(atlas) = self.spine.vertebra(level("C1")).cloned() else { return };
         let centre = atlas.at([0.0, -12.0, 84.0]);
         let skull = Shape::Ellipsoid { centre, axes: UPRIGHT, radii: [70.0, 88.0, 70.0] };
         self.solid(skull.clone(), self.densities.cortex * 1.6);
@@ -215,8 +217,8 @@ impl Builder<'_> {
         if value == 2.0 {
             self.rod([at(0.0, 0.0, high * 0.5), at(0.0, -1.0, high + 22.0)], [6.0, 5.0]);
         }
-        if region == Region::Sacral {
-            // The wings of the sacrum.
+        if region == Region::Sacral || vertebra.joined {
+            // The wings of the sacrum, or a last lumbar vertebra that has become part of it.
             for side in [-1.0, 1.0] {
                 self.rod(
                     [at(side * wide * 0.8, deep * 0.3, 0.0), at(side * (wide + 24.0), deep + 6.0, -6.0)],
@@ -283,19 +285,31 @@ impl Builder<'_> {
         let gap = (0..3).map(|axis| (from[axis] - to[axis]).powi(2)).sum::<f64>().sqrt();
         let half = [below.half[0] * 0.98, below.half[1] * 0.98, gap / 2.0 + 1.5];
         let axes = [above.left, above.back, above.up];
-        self.solid(Shape::Body { centre, axes, half, wedge: 0.0 }, self.densities.disc);
+        let density = if above.joined { self.densities.marrow } else { self.densities.disc };
+        self.solid(Shape::Body { centre, axes, half, wedge: 0.0 }, density);
     }
 
-    /// Ribs T1 to T12: back and out from the joint, around the chest, down and forward.
-    fn ribs(&mut self, random: &mut Legacy) {
+    /// A pair of ribs at every thoracic vertebra: back and out from the joint, around the chest, down
+    /// and forward. The last pair can be a stub, and now and then L1 bears one.
+    fn ribs(&mut self, cohort: Cohort, random: &mut Legacy) {
         let size = self.spine.stature;
-        let last_length = between(random, 0.25, 0.6);
-        for number in 1..=12 {
-            let vertebra = self.spine.vertebra(level(&format!("T{number}"))).clone();
-            let share = f64::from(number) / 12.0;
+        let hospital = cohort == Cohort::Hospital;
+        let last_length = between(random, if hospital { 0.05 } else { 0.25 }, 0.6);
+        let lumbar = hospital && random.uniform() < LUMBAR_RIBS;
+        let lumbar_length = if lumbar { between(random, 0.05, 0.25) } else { 0.0 };
+        let first = level("T1").value();
+        let chest = |vertebra: &&Vertebra| vertebra.level.region() == Region::Thoracic;
+        let last = self.spine.vertebrae.iter().filter(chest).count();
+        let bearing = last + usize::from(lumbar);
+        let bearers: Vec<Vertebra> =
+            self.spine.vertebrae.iter().skip(usize::from(first) - 1).take(bearing).cloned().collect();
+        for (index, vertebra) in bearers.into_iter().enumerate() {
+            let number = index + 1;
+            let share = number as f64 / 12.0;
             let wide = (70.0 + 65.0 * (share * 2.2).min(1.0)) * size;
             let reach = match number {
-                12 => last_length,
+                _ if number > last => lumbar_length,
+                _ if number == last => last_length,
                 11 => 0.6,
                 _ => 1.0,
             };
@@ -323,7 +337,7 @@ impl Builder<'_> {
 
     /// The wings of the pelvis on either side of the sacrum.
     fn pelvis(&mut self) {
-        let sacrum = self.spine.vertebra(level("S1")).clone();
+        let Some(sacrum) = self.spine.vertebra(level("S1")).cloned() else { return };
         let size = self.spine.stature;
         for side in [-1.0, 1.0] {
             let at = |left: f64, back: f64, up: f64| {

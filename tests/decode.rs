@@ -61,6 +61,6 @@ fn real_scans_are_named_as_well_as_the_fit_promised() {
     }
     let rate = right as f64 / all as f64;
     println!("{right} of {all} bodies of the scans it was fitted to: {:.2} %", 100.0 * rate);
-    // Unseen scans reach 94.9 % (examples/fit_decoder.rs, five folds); these were seen.
-    assert!(rate > 0.95, "{rate}");
+    // Unseen scans reach 96.0 % (examples/fit_decoder.rs, five folds); these were seen.
+    assert!(rate > 0.96, "{rate}");
 }

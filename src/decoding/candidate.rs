@@ -39,7 +39,7 @@ pub fn name(candidates: &mut [Candidate]) -> Vec<Named> {
     candidates.sort_by(|a, b| b.mm[2].total_cmp(&a.mm[2]));
     let bodies: Vec<Body> = candidates
         .iter()
-        .map(|candidate| Body { mm: candidate.mm, segments: [0.0; 3], pedicles: None, seen: true })
+        .map(|candidate| Body { mm: candidate.mm, segments: [0.0; 3], pedicles: [None; 2], seen: true })
         .collect();
     let judged: Vec<Judged> = candidates.iter().map(Candidate::judged).collect();
     sequence::name(&bodies, &judged, &Prices::VOLUMES)

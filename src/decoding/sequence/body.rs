@@ -7,21 +7,18 @@ pub struct Body {
     pub mm: [f64; 3],
     /// How likely it looks cervical, thoracic, lumbar; each from 0 to 1 on its own.
     pub segments: [f64; 3],
-    /// Its pedicles, if both were found.
-    pub pedicles: Option<Pedicles>,
+    /// Where its left and its right pedicle stand relative to its centre in mm, LPS, if found.
+    pub pedicles: [Option<[f64; 3]>; 2],
     /// Whether the body itself was seen, or only its pedicles.
     pub seen: bool,
 }
 
-/// Where a pair of pedicles stands relative to its body, in mm.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Pedicles {
-    /// From the left one to the right one.
-    pub width: f64,
-    /// Behind the body's centre.
-    pub behind: f64,
-    /// Above the body's centre.
-    pub above: f64,
+impl Body {
+    /// Both pedicles.
+    pub fn pair(&self) -> Option<[[f64; 3]; 2]> {
+        let [left, right] = self.pedicles;
+        Some([left?, right?])
+    }
 }
 
 /// Pedicles lie so far behind and above the centres of their bodies, about.
@@ -60,7 +57,12 @@ pub fn bodies(detections: &[[f64; 6]], left: &[[f64; 3]], right: &[[f64; 3]]) ->
         .iter()
         .map(|&[x, y, z, c, t, l]| {
             let mm = [x, y, z];
-            Body { mm, segments: [c, t, l], pedicles: own_pedicles(mm, left, right), seen: true }
+            Body {
+                mm,
+                segments: [c, t, l],
+                pedicles: [left, right].map(|side| own_pedicle(mm, side)),
+                seen: true,
+            }
         })
         .collect();
     bodies.sort_by(|a, b| b.mm[2].total_cmp(&a.mm[2]));
@@ -90,21 +92,14 @@ fn without_strays(bodies: Vec<Body>) -> Vec<Body> {
     bodies.into_iter().zip(keep).filter(|(_, keep)| *keep).map(|(body, _)| body).collect()
 }
 
-fn own_pedicles(body: [f64; 3], left: &[[f64; 3]], right: &[[f64; 3]]) -> Option<Pedicles> {
-    let nearest = |side: &[[f64; 3]]| {
-        let off = |point: &[f64; 3]| {
-            let [_, y, z] = minus(*point, body);
-            (z - ABOVE).hypot((y - BEHIND) / 2.0)
-        };
-        let nearest = side.iter().min_by(|a, b| off(a).total_cmp(&off(b)))?;
-        (off(nearest) < FAR).then(|| minus(*nearest, body))
+/// The pedicle of one side that stands where this body's should, relative to the body.
+fn own_pedicle(body: [f64; 3], side: &[[f64; 3]]) -> Option<[f64; 3]> {
+    let off = |point: &[f64; 3]| {
+        let [_, y, z] = minus(*point, body);
+        (z - ABOVE).hypot((y - BEHIND) / 2.0)
     };
-    let (left, right) = (nearest(left)?, nearest(right)?);
-    Some(Pedicles {
-        width: distance(left, right),
-        behind: (left[1] + right[1]) / 2.0,
-        above: (left[2] + right[2]) / 2.0,
-    })
+    let nearest = side.iter().min_by(|a, b| off(a).total_cmp(&off(b)))?;
+    (off(nearest) < FAR).then(|| minus(*nearest, body))
 }
 
 /// The body that a right pedicle and its left neighbour belong to, if no detection does.
@@ -126,13 +121,14 @@ fn orphan(bodies: &[Body], left: &[[f64; 3]], right: [f64; 3]) -> Option<Body> {
     // The closest body's pedicles tell where this person's stand.
     let closest = bodies.iter().min_by(|a, b| height(a).total_cmp(&height(b)));
     let (behind, above) = closest
-        .and_then(|body| body.pedicles)
-        .map_or((BEHIND + 2.0, ABOVE - 1.0), |pedicles| (pedicles.behind, pedicles.above));
+        .and_then(Body::pair)
+        .map_or((BEHIND + 2.0, ABOVE - 1.0), |[a, b]| ((a[1] + b[1]) / 2.0, (a[2] + b[2]) / 2.0));
     let mm = [middle[0], middle[1] - behind, middle[2] - above];
     if bodies.iter().any(|body| distance(body.mm, mm) < TAKEN) {
         return None;
     }
-    Some(Body { mm, segments: [0.3; 3], pedicles: Some(Pedicles { width, behind, above }), seen: false })
+    let pedicles = [left, right].map(|point| Some(minus(point, mm)));
+    Some(Body { mm, segments: [0.3; 3], pedicles, seen: false })
 }
 
 #[cfg(test)]
@@ -146,7 +142,7 @@ mod tests {
         let found = bodies(&detections, &side(15.0), &side(-15.0));
         assert_eq!(found.len(), 3);
         assert_eq!(found[0].mm[2], 105.0);
-        assert_eq!(found[1].pedicles, Some(Pedicles { width: 30.0, behind: 20.0, above: 4.0 }));
+        assert_eq!(found[1].pair(), Some([[15.0, 20.0, 4.0], [-15.0, 20.0, 4.0]]));
         assert!(!found[2].seen && found[2].mm == [0.0, 0.0, 34.0], "{:?}", found[2]);
         assert!(bodies(&[], &[], &[]).is_empty());
     }

@@ -40,6 +40,8 @@ pub struct Prices {
     pub six: f64,
     /// Weight of a distance's deviation from the usual one.
     pub geometry: f64,
+    /// The same from the usual one of a person of this size, for a second chain: the first tells the size.
+    pub geometry_of_size: Option<f64>,
     /// Factor of the evidence against a body that is left out, and what is added.
     pub leave_out: [f64; 2],
     /// What is known of neighbouring bodies tells the same thing several times; probabilities are
@@ -54,10 +56,11 @@ impl Prices {
         floor: -14.0,
         miss: -14.0,
         eleven: -5.0,
-        six: 0.0,
-        geometry: 0.8,
+        six: 3.0,
+        geometry: 2.0,
+        geometry_of_size: Some(4.0),
         leave_out: [2.8, -10.0],
-        temperature: 4.0,
+        temperature: 5.5,
     };
 
     /// For bodies cut out of an identified volume.
@@ -67,6 +70,7 @@ impl Prices {
         eleven: -6.0,
         six: -6.0,
         geometry: 0.5,
+        geometry_of_size: None,
         leave_out: [1.0, -3.0],
         temperature: 1.0,
     };
@@ -144,18 +148,35 @@ struct Lattice<'a> {
     /// Value of leaving out all bodies before one.
     before: Vec<f64>,
     steps: Vec<Step>,
+    /// Weight of distances, and the logarithm of how much larger than usual this person is.
+    geometry: f64,
+    size: f64,
     temperature: f64,
 }
 
 impl<'a> Lattice<'a> {
-    fn new(bodies: &'a [Body], judged: &'a [Judged], prices: &'a Prices, temperature: f64) -> Self {
+    fn new(bodies: &'a [Body], judged: &'a [Judged], prices: &'a Prices) -> Self {
         let mut before = vec![0.0];
         let [factor, offset] = prices.leave_out;
         for body in judged {
             let sum = before[before.len() - 1] + (body.none.max(prices.floor) * factor + offset).min(0.0);
             before.push(sum);
         }
-        Lattice { bodies, judged, prices, before, steps: steps(prices), temperature }
+        let (steps, geometry) = (steps(prices), prices.geometry);
+        Lattice { bodies, judged, prices, before, steps, geometry, size: 0.0, temperature: 1.0 }
+    }
+
+    /// The size of a person whose bodies have these levels, as the logarithm of its ratio to the usual one;
+    /// few distances tell less of it.
+    fn size(&self, chain: &[(usize, usize)]) -> f64 {
+        let ratio = |pair: &[(usize, usize)]| {
+            let ((i, from), (j, to)) = (pair[0], pair[1]);
+            let next = below(from) == Some(to) && to < S1;
+            let apart = distance(self.bodies[i].mm, self.bodies[j].mm).max(1.0);
+            next.then(|| apart.ln() - TO_NEXT[from].ln())
+        };
+        let ratios: Vec<f64> = chain.windows(2).filter_map(ratio).collect();
+        ratios.iter().sum::<f64>() / (ratios.len() as f64 + 1.0)
     }
 
     fn value(&self, body: usize, level: usize) -> f64 {
@@ -169,12 +190,11 @@ impl<'a> Lattice<'a> {
 
     /// The value of every step from body i to body j, the value of j included.
     fn between(&self, i: usize, j: usize) -> impl Iterator<Item = (&Step, f64)> {
-        let apart = distance(self.bodies[i].mm, self.bodies[j].mm).max(1.0).ln();
+        let apart = distance(self.bodies[i].mm, self.bodies[j].mm).max(1.0).ln() - self.size;
         let left_out = self.without(i + 1..j);
         self.steps.iter().map(move |step| {
             let off = (apart - step.distance) / SPREAD;
-            let price =
-                (step.price - self.prices.geometry * (0.5 * off * off).min(FAR_OFF)) / self.temperature;
+            let price = (step.price - self.geometry * (0.5 * off * off).min(FAR_OFF)) / self.temperature;
             (step, price + left_out + self.value(j, step.to))
         })
     }
@@ -255,8 +275,15 @@ fn add(a: f64, b: f64) -> f64 {
 ///
 /// Levels never repeat and never stand out of order, whatever the evidence.
 pub fn link(bodies: &[Body], judged: &[Judged], prices: &Prices) -> Vec<Link> {
-    let chain = Lattice::new(bodies, judged, prices, 1.0).best();
-    let marginals = Lattice::new(bodies, judged, prices, prices.temperature).marginals();
+    let mut lattice = Lattice::new(bodies, judged, prices);
+    let mut chain = lattice.best();
+    if let Some(geometry) = prices.geometry_of_size {
+        lattice.size = lattice.size(&chain);
+        lattice.geometry = geometry;
+        chain = lattice.best();
+    }
+    lattice.temperature = prices.temperature;
+    let marginals = lattice.marginals();
     let eleven = chain.windows(2).any(|pair| pair[0].1 == T11 && pair[1].1 == L1);
     let six = chain.iter().any(|&(_, level)| level == L6);
     chain
@@ -278,7 +305,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn body(z: f64) -> Body {
-        Body { mm: [0.0, 0.0, z], segments: [0.3; 3], pedicles: None, seen: true }
+        Body { mm: [0.0, 0.0, z], segments: [0.3; 3], pedicles: [None; 2], seen: true }
     }
 
     /// Evidence that gives a level almost everything.
@@ -314,6 +341,31 @@ mod tests {
         let found: Vec<(usize, usize)> = links.iter().map(|link| (link.body, link.level)).collect();
         assert_eq!(found, [(0, 19), (1, 20), (3, 22)]);
         assert!(links.iter().all(|link| link.confidence > 0.5 && !link.transitional), "{links:?}");
+    }
+
+    #[test]
+    fn a_persons_size_decides_where_a_missed_level_and_a_long_step_look_alike() {
+        // A person a quarter larger than usual, and a last step that is a quarter longer still: for a usual
+        // person it would be nearer to two steps than to one.
+        let steps = [0.0, 1.25 * 24.4, 1.25 * 25.8, 1.25 * 27.4, 1.25 * 1.25 * 29.7];
+        let mut z = 0.0;
+        let bodies = steps.map(|step| {
+            z -= step;
+            body(z)
+        });
+        // The last body could be T12 or, after a missed one, L1.
+        let unlike = |level: usize| {
+            let mut judged = sure(level);
+            judged.levels.iter_mut().filter(|chance| **chance < -1.0).for_each(|chance| *chance = -14.0);
+            judged
+        };
+        let mut judged: Vec<Judged> = (14..19).map(unlike).collect();
+        judged[4].levels[19] = judged[4].levels[18];
+        let last = |geometry_of_size| {
+            let prices = Prices { miss: -2.0, geometry_of_size, ..Prices::WINDOWS };
+            link(&bodies, &judged, &prices).last().map(|link| link.level)
+        };
+        assert_eq!([last(None), last(Some(4.0))], [Some(19), Some(18)]);
     }
 
     #[test]

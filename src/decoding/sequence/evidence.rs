@@ -5,14 +5,14 @@ use std::sync::OnceLock;
 use anyhow::{Context, Result, ensure};
 use safetensors::tensor::SafeTensors;
 
-use super::body::Body;
+use super::body::{Body, distance};
 use super::chain::{self, Judged};
 use crate::network::weights::safetensors::numbers;
 
 /// Bodies on either side that are looked at.
-pub const REACH: usize = 6;
-/// Numbers that describe a neighbour.
-const PER_BODY: usize = 12;
+pub const REACH: usize = 8;
+/// Numbers that describe a body.
+const PER_BODY: usize = 28;
 /// Numbers that describe a body and its neighbours.
 pub const INPUTS: usize = (2 * REACH + 1) * PER_BODY;
 /// Levels that are told apart: C1 to L6 and S1, in order.
@@ -25,8 +25,16 @@ pub const NONE: usize = LEVELS;
 /// Logarithm of how likely a level is that the network does not know.
 const UNKNOWN: f64 = -30.0;
 
-/// Middle and spread of the pedicles' width, distance behind and above, in mm.
-const PEDICLES: [[f64; 2]; 3] = [[30.0, 15.0], [20.0, 8.0], [4.0, 6.0]];
+/// Usual place of a left pedicle relative to its body and its spread over levels and people, in mm; a
+/// right one is its mirror image.
+const PEDICLE: [[f64; 2]; 3] = [[15.0, 8.0], [20.0, 8.0], [4.0, 6.0]];
+/// The same of the distance between the two.
+const WIDTH: [f64; 2] = [30.0, 15.0];
+/// A step to the next body is about this long, and leads so far to the side, in mm.
+const STEP: f64 = 30.0;
+const ASIDE: f64 = 10.0;
+/// Segments are never thought less likely than this: below it the source only rounds.
+const LEAST: f64 = 0.005;
 
 /// The network: weights `[outputs][inputs]` and biases of each layer, a ReLU between.
 #[derive(Clone, Debug)]
@@ -34,28 +42,59 @@ pub struct Evidence {
     layers: Vec<(Vec<f32>, Vec<f32>)>,
 }
 
-/// Describes every body and its neighbours, `INPUTS` numbers each: present, position relative to
-/// the body, segments, pedicles, seen.
+/// Where `to` lies as seen from `from`: aside, back, down and how far, each about 1 at most.
+fn step(from: &Body, to: &Body) -> [f64; 4] {
+    let [x, y, z]: [f64; 3] = std::array::from_fn(|axis| to.mm[axis] - from.mm[axis]);
+    let length = (x * x + y * y + z * z).sqrt();
+    [x / ASIDE, y / ASIDE, z / STEP + 1.0, length / STEP - 1.0]
+}
+
+/// Describes one body: present, the steps to the next one and from the one before, whether there are
+/// such, segments (logarithms and themselves), each pedicle, which were found, their distance, whether
+/// the body was only inferred.
+fn describe_one(bodies: &[Body], index: usize) -> [f32; PER_BODY] {
+    let body = &bodies[index];
+    let mut numbers = [0.0; PER_BODY];
+    numbers[0] = 1.0;
+    if let Some(next) = bodies.get(index + 1) {
+        numbers[1..5].copy_from_slice(&step(body, next));
+        numbers[9] = 1.0;
+    }
+    if index > 0 {
+        numbers[5..9].copy_from_slice(&step(&bodies[index - 1], body));
+        numbers[10] = 1.0;
+    }
+    for (at, chance) in body.segments.into_iter().enumerate() {
+        let chance = chance.clamp(LEAST, 1.0);
+        numbers[11 + at] = chance.ln() / 4.0;
+        numbers[14 + at] = chance;
+    }
+    for (side, pedicle) in body.pedicles.into_iter().enumerate() {
+        let Some(mut place) = pedicle else { continue };
+        // Both sides are described as a left one.
+        place[0] *= if side == 0 { 1.0 } else { -1.0 };
+        for (at, (part, [middle, spread])) in place.into_iter().zip(PEDICLE).enumerate() {
+            numbers[17 + 3 * side + at] = (part - middle) / spread;
+        }
+        numbers[23 + side] = 1.0;
+    }
+    if let Some([left, right]) = body.pair() {
+        numbers[25] = (distance(left, right) - WIDTH[0]) / WIDTH[1];
+        numbers[26] = 1.0;
+    }
+    numbers[27] = if body.seen { 0.0 } else { 1.0 };
+    numbers.map(|number| number as f32)
+}
+
+/// Describes every body with its neighbours, `INPUTS` numbers each, zero where there is none.
 pub fn describe(bodies: &[Body]) -> Vec<f32> {
+    let each: Vec<[f32; PER_BODY]> = (0..bodies.len()).map(|index| describe_one(bodies, index)).collect();
     let mut rows = vec![0.0; bodies.len() * INPUTS];
     for (index, row) in rows.chunks_exact_mut(INPUTS).enumerate() {
         for (slot, part) in row.chunks_exact_mut(PER_BODY).enumerate() {
-            let Some(other) = (index + slot).checked_sub(REACH).and_then(|at| bodies.get(at)) else {
-                continue;
-            };
-            part[0] = 1.0;
-            for axis in 0..3 {
-                part[1 + axis] = ((other.mm[axis] - bodies[index].mm[axis]) / 100.0) as f32;
-                part[4 + axis] = (other.segments[axis].clamp(0.005, 1.0).ln() / 4.0) as f32;
+            if let Some(other) = (index + slot).checked_sub(REACH).and_then(|at| each.get(at)) {
+                part.copy_from_slice(other);
             }
-            if let Some(pedicles) = other.pedicles {
-                let values = [pedicles.width, pedicles.behind, pedicles.above];
-                for (at, (value, [middle, spread])) in values.into_iter().zip(PEDICLES).enumerate() {
-                    part[7 + at] = ((value - middle) / spread) as f32;
-                }
-                part[10] = 1.0;
-            }
-            part[11] = if other.seen { 0.0 } else { 1.0 };
         }
     }
     rows
@@ -132,16 +171,17 @@ mod tests {
     use super::*;
 
     fn body(z: f64) -> Body {
-        Body { mm: [0.0, 0.0, z], segments: [0.1, 0.1, 0.9], pedicles: None, seen: true }
+        Body { mm: [0.0, 0.0, z], segments: [0.1, 0.1, 0.9], pedicles: [None; 2], seen: true }
     }
 
     #[test]
     fn a_window_holds_the_neighbours_in_their_slots() {
-        let rows = describe(&[body(100.0), body(65.0)]);
+        let rows = describe(&[body(100.0), body(55.0)]);
         let part = |row: usize, slot: usize| &rows[row * INPUTS + slot * PER_BODY..][..PER_BODY];
-        assert_eq!(part(0, REACH)[..4], [1.0, 0.0, 0.0, 0.0]);
-        assert_eq!(part(0, REACH + 1)[3], -0.35);
-        assert_eq!(part(1, REACH - 1)[3], 0.35);
+        // 45 mm down is half a step further than usual, from here to the next and there from the last.
+        assert_eq!(part(0, REACH)[..6], [1.0, 0.0, 0.0, -0.5, 0.5, 0.0]);
+        assert_eq!(part(0, REACH + 1)[5..9], [0.0, 0.0, -0.5, 0.5]);
+        assert_eq!(part(1, REACH - 1), part(0, REACH));
         assert!(part(1, REACH + 1).iter().all(|&value| value == 0.0));
     }
 

@@ -78,17 +78,18 @@ impl Variety {
 
     /// The steps of a spine, C1–C2 first; `size` is how many mm this person has for every mm of the
     /// table's, 1 for a spine as real ones are.
-    pub fn draw(&self, size: f64, random: &mut Legacy) -> [Step; STEPS] {
+    pub fn draw(&self, size: f64, random: &mut Legacy) -> Vec<Step> {
         let mut normal = || random.normal().clamp(-FURTHEST, FURTHEST);
         let factors: [f64; FACTORS] = std::array::from_fn(|_| normal());
         let mut value = |row: &Row| {
             let shared: f64 = row.loads.iter().zip(factors).map(|(load, factor)| load * factor).sum();
             row.mean + shared + OWN * row.noise * normal()
         };
-        std::array::from_fn(|step| {
+        let step = |step: usize| {
             let [distance, back, left] = [0, 1, 2].map(|quantity| value(&self.0[quantity * STEPS + step]));
             Step { distance: size * distance.exp(), back, left }
-        })
+        };
+        (0..STEPS).map(step).collect()
     }
 }
 
@@ -99,7 +100,7 @@ mod tests {
     #[test]
     fn drawn_spines_are_as_real_ones_on_average_and_large_people_are_large_throughout() {
         let mut random = Legacy::seeded(3);
-        let spines: Vec<[Step; STEPS]> = (0..600).map(|_| Variety::real().draw(1.0, &mut random)).collect();
+        let spines: Vec<Vec<Step>> = (0..600).map(|_| Variety::real().draw(1.0, &mut random)).collect();
         let column = |at: usize| spines.iter().map(move |spine| spine[at].distance);
         let mean = |at: usize| column(at).sum::<f64>() / 600.0;
         // T12–L1 and L2–L3 of the data the table was fitted to: 32.3 and 35.8 mm.

@@ -37,7 +37,7 @@ enum Shape {
     /// The mean spine with curves of so many times the usual depth.
     Mean { hollow: f64 },
     /// The steps of a real spine, and how far the head is bent back, in degrees.
-    Real { steps: [Step; STEPS], head: f64 },
+    Real { steps: Vec<Step>, head: f64 },
 }
 
 impl Course {

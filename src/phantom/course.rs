@@ -79,11 +79,7 @@ impl Course {
                 let sagittal = SAGITTAL[usize::from(level.value()) - 1] * hollow;
                 let back = sagittal + self.lean + around(random, 0.0, 1.5);
                 let left = wave + around(random, 0.0, 1.0);
-                let distance = anatomy::between(level).map_or(25.0, |spacing| {
-                    // Most of the spread between people is their size; a third is the single disc.
-                    spacing.mean * self.stature + around(random, 0.0, spacing.deviation / 3.0)
-                });
-                Step { distance, back, left }
+                Step { distance: self.usual_distance(level, random), back, left }
             }
             Shape::Real { steps, head } => {
                 let sixth = next.is_some_and(|next| next.name() == "L6");
@@ -106,12 +102,18 @@ impl Course {
         }
     }
 
+    /// A person of this size's distance from `level` to the next.
+    fn usual_distance(&self, level: Level, random: &mut Legacy) -> f64 {
+        anatomy::between(level).map_or(25.0, |spacing| {
+            // Most of the spread between people is their size; a third is the single disc.
+            spacing.mean * self.stature + around(random, 0.0, spacing.deviation / 3.0)
+        })
+    }
+
     /// From the last lumbar vertebra to the sacrum and within it.
     fn sacral(&self, level: Level, last: Step, random: &mut Legacy) -> Step {
         let turns = if level.region() == Region::Sacral { SACRAL[0] + SACRAL[1] } else { SACRAL[0] };
-        let distance = anatomy::between(level).map_or(25.0, |spacing| {
-            spacing.mean * self.stature + around(random, 0.0, spacing.deviation / 3.0)
-        });
+        let distance = self.usual_distance(level, random);
         let back = (last.back + around(random, turns, 5.0)).min(STEEPEST);
         Step { distance, back, left: last.left / 2.0 }
     }

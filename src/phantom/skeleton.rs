@@ -84,13 +84,12 @@ impl Formula {
 
     /// The levels from the head down.
     fn levels(self) -> Vec<Level> {
-        let places = 0..=Level::all().map(Level::index).max().unwrap_or(0);
         let has = |level: &Level| match level.name() {
             "L6" => self == Formula::SixLumbar,
             "T12" => self != Formula::ElevenThoracic,
             _ => true,
         };
-        places.filter_map(Level::at).filter(has).collect()
+        (0..).map_while(Level::at).filter(has).collect()
     }
 }
 

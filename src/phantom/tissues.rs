@@ -297,12 +297,10 @@ impl Builder<'_> {
         let last_length = between(random, if hospital { 0.05 } else { 0.25 }, 0.6);
         let lumbar = hospital && random.uniform() < LUMBAR_RIBS;
         let lumbar_length = if lumbar { between(random, 0.05, 0.25) } else { 0.0 };
-        let first = level("T1").value();
         let chest = |vertebra: &&Vertebra| vertebra.level.region() == Region::Thoracic;
         let last = self.spine.vertebrae.iter().filter(chest).count();
-        let bearing = last + usize::from(lumbar);
-        let bearers: Vec<Vertebra> =
-            self.spine.vertebrae.iter().skip(usize::from(first) - 1).take(bearing).cloned().collect();
+        let from_first = self.spine.vertebrae.iter().skip_while(|vertebra| vertebra.level < level("T1"));
+        let bearers: Vec<Vertebra> = from_first.take(last + usize::from(lumbar)).cloned().collect();
         for (index, vertebra) in bearers.into_iter().enumerate() {
             let number = index + 1;
             let share = number as f64 / 12.0;

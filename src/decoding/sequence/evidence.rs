@@ -52,48 +52,50 @@ fn step(from: &Body, to: &Body) -> [f64; 4] {
 /// Describes one body: present, the steps to the next one and from the one before, whether there are
 /// such, segments (logarithms and themselves), each pedicle, which were found, their distance, whether
 /// the body was only inferred.
-fn describe_one(bodies: &[Body], index: usize) -> [f32; PER_BODY] {
+fn describe_one(bodies: &[Body], index: usize) -> Vec<f64> {
     let body = &bodies[index];
-    let mut numbers = [0.0; PER_BODY];
-    numbers[0] = 1.0;
-    if let Some(next) = bodies.get(index + 1) {
-        numbers[1..5].copy_from_slice(&step(body, next));
-        numbers[9] = 1.0;
-    }
-    if index > 0 {
-        numbers[5..9].copy_from_slice(&step(&bodies[index - 1], body));
-        numbers[10] = 1.0;
-    }
-    for (at, chance) in body.segments.into_iter().enumerate() {
-        let chance = chance.clamp(LEAST, 1.0);
-        numbers[11 + at] = chance.ln() / 4.0;
-        numbers[14 + at] = chance;
-    }
-    for (side, pedicle) in body.pedicles.into_iter().enumerate() {
-        let Some(mut place) = pedicle else { continue };
-        // Both sides are described as a left one.
-        place[0] *= if side == 0 { 1.0 } else { -1.0 };
-        for (at, (part, [middle, spread])) in place.into_iter().zip(PEDICLE).enumerate() {
-            numbers[17 + 3 * side + at] = (part - middle) / spread;
-        }
-        numbers[23 + side] = 1.0;
-    }
-    if let Some([left, right]) = body.pair() {
-        numbers[25] = (distance(left, right) - WIDTH[0]) / WIDTH[1];
-        numbers[26] = 1.0;
-    }
-    numbers[27] = if body.seen { 0.0 } else { 1.0 };
-    numbers.map(|number| number as f32)
+    let next = bodies.get(index + 1).map(|next| step(body, next));
+    let before = index.checked_sub(1).map(|above| step(&bodies[above], body));
+    let chances = body.segments.map(|chance| chance.clamp(LEAST, 1.0));
+    // Both sides are described as a left one.
+    let place = |pedicle: Option<[f64; 3]>, side: f64| {
+        let middled = |[x, y, z]: [f64; 3]| -> [f64; 3] {
+            let left = [side * x, y, z];
+            std::array::from_fn(|axis| (left[axis] - PEDICLE[axis][0]) / PEDICLE[axis][1])
+        };
+        pedicle.map(middled)
+    };
+    let (left, right) = (place(body.pedicles[0], 1.0), place(body.pedicles[1], -1.0));
+    let width = body.pair().map(|[left, right]| (distance(left, right) - WIDTH[0]) / WIDTH[1]);
+    let flag = |holds: bool| if holds { 1.0 } else { 0.0 };
+    let parts: [&[f64]; 9] = [
+        &[1.0],
+        &next.unwrap_or_default(),
+        &before.unwrap_or_default(),
+        &[flag(next.is_some()), flag(before.is_some())],
+        &chances.map(|chance| chance.ln() / 4.0),
+        &chances,
+        &left.unwrap_or_default(),
+        &right.unwrap_or_default(),
+        &[
+            flag(left.is_some()),
+            flag(right.is_some()),
+            width.unwrap_or_default(),
+            flag(width.is_some()),
+            flag(!body.seen),
+        ],
+    ];
+    parts.concat()
 }
 
 /// Describes every body with its neighbours, `INPUTS` numbers each, zero where there is none.
 pub fn describe(bodies: &[Body]) -> Vec<f32> {
-    let each: Vec<[f32; PER_BODY]> = (0..bodies.len()).map(|index| describe_one(bodies, index)).collect();
+    let each: Vec<Vec<f64>> = (0..bodies.len()).map(|index| describe_one(bodies, index)).collect();
     let mut rows = vec![0.0; bodies.len() * INPUTS];
     for (index, row) in rows.chunks_exact_mut(INPUTS).enumerate() {
         for (slot, part) in row.chunks_exact_mut(PER_BODY).enumerate() {
             if let Some(other) = (index + slot).checked_sub(REACH).and_then(|at| each.get(at)) {
-                part.copy_from_slice(other);
+                part.iter_mut().zip(other).for_each(|(part, &number)| *part = number as f32);
             }
         }
     }
@@ -176,6 +178,7 @@ mod tests {
 
     #[test]
     fn a_window_holds_the_neighbours_in_their_slots() {
+        assert_eq!(describe_one(&[body(100.0)], 0).len(), PER_BODY);
         let rows = describe(&[body(100.0), body(55.0)]);
         let part = |row: usize, slot: usize| &rows[row * INPUTS + slot * PER_BODY..][..PER_BODY];
         // 45 mm down is half a step further than usual, from here to the next and there from the last.

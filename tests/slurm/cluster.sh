@@ -9,8 +9,15 @@ usual=/etc/slurm/slurm.conf
 folder=$(realpath -m "${2:?a folder}")
 
 stop() {
+    local program pid
     for program in slurmd slurmctld munged; do
-        test -s "$folder/$program.pid" && kill "$(cat "$folder/$program.pid")" 2>/dev/null || true
+        pid=$(cat "$folder/$program.pid" 2>/dev/null) && kill "$pid" 2>/dev/null || continue
+        # A controller told to stop saves its state first: until it is gone, FOLDER is not anybody else's to remove.
+        for _ in $(seq 150); do
+            test -e "/proc/$pid/exe" || break
+            sleep 0.2
+        done
+        ! test -e "/proc/$pid/exe" || kill -KILL "$pid" 2>/dev/null || true
     done
     if test "$(readlink "$usual")" = "$folder/slurm.conf"; then rm "$usual"; fi
 }

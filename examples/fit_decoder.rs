@@ -23,7 +23,7 @@ use serde::Deserialize;
 use vertebrae::anatomy::Level;
 use vertebrae::decoding::sequence::body::{Body, bodies};
 use vertebrae::decoding::sequence::decode;
-use vertebrae::decoding::sequence::evidence::{CLASSES, Evidence, INPUTS, NONE, describe};
+use vertebrae::decoding::sequence::evidence::{CLASSES, Evidence, INPUTS, NONE, class, describe};
 use vertebrae::sampling::random::Legacy;
 
 type Training = Autodiff<Flex>;
@@ -79,7 +79,7 @@ impl Scan {
             let off = |body: &Body| distance(body.mm, *mm) + if body.seen { 0.0 } else { 5.0 };
             let nearest = (0..bodies.len()).min_by(|&a, &b| off(&bodies[a]).total_cmp(&off(&bodies[b])));
             if let Some(nearest) = nearest.filter(|&at| distance(bodies[at].mm, *mm) < SAME) {
-                classes[nearest] = level.index();
+                classes[nearest] = class(level.index()).unwrap_or(NONE);
             }
         }
         // The sacrum is not annotated, but often detected below the last lumbar vertebra.

@@ -36,11 +36,11 @@ fn measure(record: &Record) -> Spine {
     let mut spine = vec![None; NUMBERS];
     for pair in record.truth.windows(2) {
         let ((level, x0, y0, z0), (next, x1, y1, z1)) = (pair[0], pair[1]);
-        let (step, [x, y, z]) = (level.index(), [x1 - x0, y1 - y0, z1 - z0]);
+        let (step, [x, y, z]) = (usize::from(level.value()) - 1, [x1 - x0, y1 - y0, z1 - z0]);
         let length = (x * x + y * y + z * z).sqrt();
         let values = [length.ln(), y.atan2(-z).to_degrees(), (x / length).asin().to_degrees()];
         let misplaced = !LENGTHS.contains(&length) || values[2].abs() > SIDEWAYS;
-        if step >= STEPS || next.index() != step + 1 || misplaced {
+        if step >= STEPS || usize::from(next.value()) != step + 2 || misplaced {
             continue;
         }
         for (quantity, value) in values.into_iter().enumerate() {
@@ -131,7 +131,7 @@ fn fit(spines: &[Spine]) -> Vec<Row> {
     }
     (0..NUMBERS)
         .map(|at| {
-            let level = |index: usize| Level::at(index).map_or("", |level| level.name());
+            let level = |step: usize| Level::all().nth(step).map_or("", |level| level.name());
             let step = at % STEPS;
             Row {
                 quantity: QUANTITIES[at / STEPS].to_owned(),

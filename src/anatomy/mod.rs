@@ -8,8 +8,9 @@ pub use spacing::{Spacing, between};
 use std::fmt;
 use std::str::FromStr;
 
-/// Names and diameters (mm) of the levels from the top of the spine to its bottom (SPEC §2).
-const LEVELS: [(&str, f64); 27] = [
+/// Names and diameters (mm) of the levels from the top of the spine to its bottom (SPEC §2); a T13 is as
+/// large as a T12.
+const LEVELS: [(&str, f64); 28] = [
     ("C1", 14.0),
     ("C2", 15.0),
     ("C3", 16.5),
@@ -29,6 +30,7 @@ const LEVELS: [(&str, f64); 27] = [
     ("T10", 32.0),
     ("T11", 33.5),
     ("T12", 34.0),
+    ("T13", 34.0),
     ("L1", 34.0),
     ("L2", 37.0),
     ("L3", 38.0),
@@ -39,8 +41,9 @@ const LEVELS: [(&str, f64); 27] = [
     ("S2", 34.0),
 ];
 
-/// Index of L6, the one level that has no value of its own in a labelling.
-const L6: u8 = 24;
+/// Indices of the levels that have no value of their own in a labelling: few people have them.
+const T13: u8 = 19;
+const L6: u8 = 25;
 
 /// A vertebral level, C1 … S2. Levels order from the head to the tail.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,7 +54,7 @@ pub struct Level(u8);
 pub enum Region {
     /// C1 … C7.
     Cervical,
-    /// T1 … T12.
+    /// T1 … T13.
     Thoracic,
     /// L1 … L6.
     Lumbar,
@@ -63,7 +66,7 @@ impl Level {
     /// The largest value a labelling can hold: S2.
     pub const MAX_VALUE: u8 = 26;
 
-    /// All levels that have a value of their own, C1 … S2 without L6, from the head down.
+    /// All levels that have a value of their own, C1 … S2 without T13 and L6, from the head down.
     pub fn all() -> impl DoubleEndedIterator<Item = Level> {
         (1..=Self::MAX_VALUE).filter_map(Self::from_value)
     }
@@ -71,18 +74,24 @@ impl Level {
     /// The level that a labelling's value stands for; `None` for background and values above S2.
     pub fn from_value(value: u8) -> Option<Level> {
         match value {
-            1..=24 => Some(Level(value - 1)),
-            25 | 26 => Some(Level(value)),
+            1..=19 => Some(Level(value - 1)),
+            20..=24 => Some(Level(value)),
+            25 | 26 => Some(Level(value + 1)),
             _ => None,
         }
     }
 
-    /// The value written into an identification labelling, 1 … 26; L6 shares L5's (SPEC §2).
+    /// The value written into an identification labelling, 1 … 26; T13 shares T12's and L6 L5's
+    /// (SPEC §2).
     pub fn value(self) -> u8 {
-        if self.0 < L6 { self.0 + 1 } else { self.0 }
+        match self.0 {
+            ..T13 => self.0 + 1,
+            T13..L6 => self.0,
+            _ => self.0 - 1,
+        }
     }
 
-    /// Its place among all levels, L6 included: C1 is 0, S2 is 26.
+    /// Its place among all levels, T13 and L6 included: C1 is 0, S2 is 27.
     pub fn index(self) -> usize {
         usize::from(self.0)
     }
@@ -106,8 +115,8 @@ impl Level {
     pub fn region(self) -> Region {
         match self.0 {
             0..=6 => Region::Cervical,
-            7..=18 => Region::Thoracic,
-            19..=24 => Region::Lumbar,
+            7..=19 => Region::Thoracic,
+            20..=25 => Region::Lumbar,
             _ => Region::Sacral,
         }
     }
@@ -119,7 +128,7 @@ pub struct UnknownLevel(pub String);
 
 impl fmt::Display for UnknownLevel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "'{}' is no vertebral level; use one of C1 … C7, T1 … T12, L1 … L6, S1, S2", self.0)
+        write!(f, "'{}' is no vertebral level; use one of C1 … C7, T1 … T13, L1 … L6, S1, S2", self.0)
     }
 }
 
@@ -167,9 +176,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_follow_the_table_and_l6_shares_the_value_of_l5() {
+    fn values_follow_the_table_and_t13_and_l6_share_those_of_their_neighbours() {
         let value = |name: &str| name.parse::<Level>().unwrap().value();
         assert_eq!([value("C1"), value("C7"), value("T1"), value("T12")], [1, 7, 8, 19]);
+        assert_eq!(value("T13"), 19);
         assert_eq!([value("L1"), value("L5"), value("L6"), value("S1"), value("S2")], [20, 24, 24, 25, 26]);
     }
 
@@ -188,7 +198,7 @@ mod tests {
             let level: Level = name.parse().unwrap();
             assert_eq!((level.index(), Level::at(index)), (index, Some(level)));
         }
-        assert_eq!(Level::at(27), None);
+        assert_eq!(Level::at(28), None);
     }
 
     #[test]

@@ -121,7 +121,7 @@ mod tests {
         assert!(sentence("1 T1_center 1 2").contains("line 2: 4 of 5 fields"));
         assert!(sentence("1 T1_center 1 2 3\n1 T2_center 1 x 3").contains("line 3: the y coordinate 'x'"));
         assert!(sentence("1 T1_center 1 2 NaN").contains("the z coordinate 'NaN'"));
-        assert!(sentence("1 T13_center 1 2 3").contains("'T13' is no vertebral level"));
+        assert!(sentence("1 T14_center 1 2 3").contains("'T14' is no vertebral level"));
         assert!(sentence("1 T1_center 1 2 3\n1 T1_center 1 2 3").contains("line 3: T1 is annotated twice"));
         assert!(sentence("").contains("no vertebra is annotated"));
     }

@@ -10,19 +10,24 @@ use super::landmark::Landmark;
 use crate::anatomy::{Level, Region};
 use crate::scan::Geometry;
 
-/// Where the ids of each region begin: C1 = 1, T1 = 8, L1 = 20; the sacrum is 26, T13 28.
+/// The ids of C1 to T12 begin at 1, those of L1 to L6 at 20; the sacrum has 26, T13 28.
+const FIRST: u64 = 1;
 const SACRUM: u64 = 26;
+const T13: u64 = 28;
 
 /// VerSe's number of a level; S2 has none.
 pub fn id(level: Level) -> Option<u64> {
     match (level.region(), level.name()) {
         (Region::Sacral, "S1") => Some(SACRUM),
         (Region::Sacral, _) => None,
-        _ => Some(level.index() as u64 + 1),
+        (_, "T13") => Some(T13),
+        // T13 stands between, but has no number there.
+        (Region::Lumbar, _) => Some(level.index() as u64),
+        _ => Some(FIRST + level.index() as u64),
     }
 }
 
-/// The level of one of VerSe's numbers; T13 (28) is none of ours.
+/// The level of one of VerSe's numbers.
 pub fn level(id: u64) -> Option<Level> {
     (0..).map_while(Level::at).find(|&level| self::id(level) == Some(id))
 }
@@ -95,7 +100,11 @@ mod tests {
         assert_eq!([id("C1"), id("C7"), id("T1"), id("T12")], [Some(1), Some(7), Some(8), Some(19)]);
         assert_eq!([id("L1"), id("L6"), id("S1"), id("S2")], [Some(20), Some(25), Some(26), None]);
         assert_eq!(level(25).map(Level::name), Some("L6"));
-        assert_eq!(level(28), None);
+        assert_eq!(
+            [level(19), level(20), level(28)].map(|level| level.unwrap().name()),
+            ["T12", "L1", "T13"]
+        );
+        assert_eq!([level(0), level(27), level(29)], [None; 3]);
     }
 
     #[test]

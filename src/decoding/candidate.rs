@@ -1,7 +1,8 @@
 //! A body cut out of a scan, with what its own voxels say of its level.
 
 use super::sequence::body::Body;
-use super::sequence::chain::{Judged, LEVELS, Prices};
+use super::sequence::chain::Judged;
+use super::sequence::prices::{LEVELS, Prices};
 use super::sequence::{self, Named};
 use crate::anatomy::Level;
 
@@ -24,7 +25,7 @@ pub struct Candidate {
 impl Candidate {
     fn judged(&self) -> Judged {
         let chance = |index: usize| {
-            // L6 shares the value of L5.
+            // T13 shares the value of T12, L6 that of L5.
             let value = Level::at(index).map_or(0, Level::value);
             self.levels.get(usize::from(value).wrapping_sub(1)).map_or(LEAST, |chance| chance.max(LEAST))
         };

@@ -57,7 +57,8 @@ impl Course {
             Cohort::Hospital => {
                 // The table holds adults; a few people are smaller or larger than they are.
                 let steps = Variety::real().draw(around(random, 1.0, 0.05), random);
-                let usual = |step: usize| Level::at(step).and_then(anatomy::between).map(|s| s.mean);
+                let level = |step: usize| Level::all().nth(step);
+                let usual = |step: usize| level(step).and_then(anatomy::between).map(|s| s.mean);
                 let ratios = steps.iter().enumerate().filter_map(|(at, s)| Some(s.distance / usual(at)?));
                 let stature = ratios.sum::<f64>() / STEPS as f64;
                 let lean = around(random, 0.0, 5.0);
@@ -84,7 +85,7 @@ impl Course {
             Shape::Real { steps, head } => {
                 let sixth = next.is_some_and(|next| next.name() == "L6");
                 let last = steps[STEPS - 1];
-                let mut step = match steps.get(level.index()) {
+                let mut step = match steps.get(usize::from(level.value()) - 1) {
                     Some(&step) => step,
                     None if sixth => {
                         Step { distance: last.distance, back: last.back + around(random, SIXTH, 4.0), ..last }

@@ -87,6 +87,7 @@ impl Formula {
         let has = |level: &Level| match level.name() {
             "L6" => self == Formula::SixLumbar,
             "T12" => self != Formula::ElevenThoracic,
+            "T13" => false,
             _ => true,
         };
         (0..).map_while(Level::at).filter(has).collect()

@@ -38,8 +38,10 @@ const TAKEN: f64 = 16.0;
 const NEXT: f64 = 80.0;
 const STEEP: f64 = 0.9;
 const LEEWAY: f64 = 6.0;
-/// So many bodies make a row, if a scan has no longer one.
+/// So many bodies make a row, if a scan has no longer one. Another row beside the longest one, or further away
+/// from it than this in mm, is no part of the spine.
 const ROW: usize = 3;
+const APART: f64 = 200.0;
 
 fn minus(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
     std::array::from_fn(|axis| a[axis] - b[axis])
@@ -73,7 +75,7 @@ pub fn bodies(detections: &[[f64; 6]], left: &[[f64; 3]], right: &[[f64; 3]]) ->
 }
 
 /// The bodies that stand in a row with others: hips, shoulders and arms are found now and then, far to
-/// the side of the spine.
+/// the side of the spine, and legs far below it.
 fn without_strays(bodies: Vec<Body>) -> Vec<Body> {
     let mut row: Vec<usize> = (0..bodies.len()).collect();
     for i in 0..bodies.len() {
@@ -87,8 +89,20 @@ fn without_strays(bodies: Vec<Body>) -> Vec<Body> {
         }
     }
     let length = |of: usize| row.iter().filter(|&&row| row == of).count();
-    let longest = row.iter().map(|&row| length(row)).max().unwrap_or(0);
-    let keep: Vec<bool> = row.iter().map(|&row| length(row) >= longest.min(ROW)).collect();
+    let Some(longest) = row.iter().copied().max_by_key(|&row| length(row)) else { return bodies };
+    // Bodies stand from the head down.
+    let heights = |of: usize| {
+        let mut members = bodies.iter().zip(&row).filter(|(_, row)| **row == of).map(|(body, _)| body.mm[2]);
+        let top = members.next().unwrap_or(f64::NAN);
+        (top, members.next_back().unwrap_or(top))
+    };
+    let (top, bottom) = heights(longest);
+    let goes_on = |of: usize| {
+        let (other_top, other_bottom) = heights(of);
+        of == longest || (0.0..APART).contains(&(other_bottom - top).max(bottom - other_top))
+    };
+    let keep: Vec<bool> =
+        row.iter().map(|&row| length(row) >= length(longest).min(ROW) && goes_on(row)).collect();
     bodies.into_iter().zip(keep).filter(|(_, keep)| *keep).map(|(body, _)| body).collect()
 }
 
@@ -154,6 +168,12 @@ mod tests {
         let mut all = spine.to_vec();
         all.push(stray);
         assert_eq!(bodies(&all, &[], &[]), bodies(&spine, &[], &[]));
+        // Nor is a row of strays, beside the spine or far below it; but one that goes on after a long gap is.
+        let row = |x: f64, z: f64| [0.0, -25.0, -50.0].map(|step| [x, 0.0, z + step, 0.0, 1.0, 0.0]);
+        for stray in [row(120.0, -40.0), row(0.0, -400.0)] {
+            assert_eq!(bodies(&[&spine[..], &stray].concat(), &[], &[]), bodies(&spine, &[], &[]));
+        }
+        assert_eq!(bodies(&[&spine[..], &row(5.0, -230.0)].concat(), &[], &[]).len(), 8);
         assert_eq!(bodies(&spine, &[], &[]).len(), 5);
     }
 }

@@ -6,13 +6,10 @@
 //! from the sum over all chains (forward and backward).
 
 use super::body::{Body, distance};
+use super::prices::{L1, L4, L6, LEVELS, Prices, S1, Step, T11, T13, TO_NEXT, below, steps};
 
-/// Levels that are told apart, C1 to L6, S1 and S2, in order.
-pub const LEVELS: usize = 27;
 /// Bodies that may be left out between two of a chain.
 const LEFT_OUT: usize = 3;
-/// Levels that may be missed between two of a chain.
-const MISSED: usize = 2;
 /// Spread of the logarithm of a distance between people.
 const SPREAD: f64 = 0.12;
 /// A deviation costs no more than this.
@@ -27,68 +24,6 @@ pub struct Judged {
     pub none: f64,
 }
 
-/// What a chain pays for beside the evidence; it depends on where that comes from.
-#[derive(Clone, Copy, Debug)]
-pub struct Prices {
-    /// A body's evidence is never taken as surer than this: its source can err.
-    pub floor: f64,
-    /// A missed level.
-    pub miss: f64,
-    /// A spine with eleven thoracic vertebrae.
-    pub eleven: f64,
-    /// A spine with six lumbar vertebrae.
-    pub six: f64,
-    /// Weight of a distance's deviation from the usual one.
-    pub geometry: f64,
-    /// The same from the usual one of a person of this size, for a second chain: the first tells the size.
-    pub geometry_of_size: Option<f64>,
-    /// Factor of the evidence against a body that is left out, and what is added.
-    pub leave_out: [f64; 2],
-    /// What is known of neighbouring bodies tells the same thing several times; probabilities are
-    /// softened by as much.
-    pub temperature: f64,
-}
-
-impl Prices {
-    /// For windows of neighbouring candidates, fitted to the VID data set with the network. To leave
-    /// out a body costs more than its evidence says: to name one too many does less harm.
-    pub const WINDOWS: Prices = Prices {
-        floor: -14.0,
-        miss: -14.0,
-        eleven: -5.0,
-        six: 3.0,
-        geometry: 2.0,
-        geometry_of_size: Some(4.0),
-        leave_out: [2.8, -10.0],
-        temperature: 5.5,
-    };
-
-    /// For bodies cut out of an identified volume.
-    pub const VOLUMES: Prices = Prices {
-        floor: -3.0,
-        miss: -5.0,
-        eleven: -6.0,
-        six: -6.0,
-        geometry: 0.5,
-        geometry_of_size: None,
-        leave_out: [1.0, -3.0],
-        temperature: 1.0,
-    };
-}
-
-const T11: usize = 17;
-const L1: usize = 19;
-const L5: usize = 23;
-const L6: usize = 24;
-const S1: usize = 25;
-const S2: usize = 26;
-/// Mean distance in mm from each level to the next, centre to centre (1,947 CTs of the VID data set;
-/// ImFusion with Bürgin et al., MICCAI 2023).
-const TO_NEXT: [f64; LEVELS - 1] = [
-    17.5, 22.9, 17.9, 17.1, 17.0, 18.0, 19.8, 20.8, 21.2, 21.1, 21.7, 22.2, 22.8, 23.6, 24.4, 25.8, 27.4,
-    29.7, 32.3, 34.5, 35.8, 36.5, 36.2, 36.3, 36.0, 29.7,
-];
-
 /// A body with its level.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Link {
@@ -100,43 +35,8 @@ pub struct Link {
     pub confidence: f64,
     /// Other levels it may have, the likeliest first, each above 2 %.
     pub alternatives: Vec<(usize, f64)>,
-    /// Whether the chain says that this spine has six lumbar or eleven thoracic vertebrae.
+    /// Whether the chain says that this spine has one thoracic or lumbar vertebra more or less than usual.
     pub transitional: bool,
-}
-
-/// The level below one in a usual spine.
-fn below(level: usize) -> Option<usize> {
-    match level {
-        S2.. => None,
-        L5 | L6 => Some(S1),
-        _ => Some(level + 1),
-    }
-}
-
-/// A way from one level of a chain to the next.
-#[derive(Clone, Copy, Debug)]
-struct Step {
-    from: usize,
-    to: usize,
-    price: f64,
-    /// Logarithm of the usual distance.
-    distance: f64,
-}
-
-fn steps(prices: &Prices) -> Vec<Step> {
-    let mut steps = Vec::new();
-    for from in 0..LEVELS {
-        let (mut to, mut length) = (from, 0.0);
-        for missed in 0..=MISSED {
-            let Some(next) = below(to) else { break };
-            length += TO_NEXT[to];
-            to = next;
-            steps.push(Step { from, to, price: prices.miss * missed as f64, distance: length.ln() });
-        }
-    }
-    steps.push(Step { from: L5, to: L6, price: prices.six, distance: TO_NEXT[L5].ln() });
-    steps.push(Step { from: T11, to: L1, price: prices.eleven, distance: TO_NEXT[T11].ln() });
-    steps
 }
 
 /// What a chain may do: the value of every body at every level, of leaving bodies out, of every
@@ -179,6 +79,17 @@ impl<'a> Lattice<'a> {
         ratios.iter().sum::<f64>() / (ratios.len() as f64 + 1.0)
     }
 
+    /// Whether a chain has a vertebra more or less than usual. An S1 that is as far below an L4 as two bodies
+    /// are apart tells of a missed L5.
+    fn transitional(&self, chain: &[(usize, usize)]) -> bool {
+        let less = |pair: &[(usize, usize)]| {
+            let ((i, from), (j, to)) = (pair[0], pair[1]);
+            let next = distance(self.bodies[i].mm, self.bodies[j].mm) < 1.5 * TO_NEXT[from];
+            matches!((from, to), (T11, L1) | (L4, S1)) && next
+        };
+        chain.iter().any(|&(_, level)| matches!(level, T13 | L6)) || chain.windows(2).any(less)
+    }
+
     fn value(&self, body: usize, level: usize) -> f64 {
         self.judged[body].levels[level].max(self.prices.floor) / self.temperature
     }
@@ -199,9 +110,10 @@ impl<'a> Lattice<'a> {
         })
     }
 
-    /// The value of beginning a chain with each body at each level.
+    /// The value of beginning a chain with each body at each level. A T13 is one because of the twelve above.
     fn starts(&self) -> Vec<[f64; LEVELS]> {
-        let start = |j: usize| std::array::from_fn(|b| self.without(0..j) + self.value(j, b));
+        let value = |j: usize, b: usize| if b == T13 { f64::NEG_INFINITY } else { self.value(j, b) };
+        let start = |j: usize| std::array::from_fn(|b| self.without(0..j) + value(j, b));
         (0..self.bodies.len()).map(start).collect()
     }
 
@@ -284,8 +196,7 @@ pub fn link(bodies: &[Body], judged: &[Judged], prices: &Prices) -> Vec<Link> {
     }
     lattice.temperature = prices.temperature;
     let marginals = lattice.marginals();
-    let eleven = chain.windows(2).any(|pair| pair[0].1 == T11 && pair[1].1 == L1);
-    let six = chain.iter().any(|&(_, level)| level == L6);
+    let transitional = lattice.transitional(&chain);
     chain
         .into_iter()
         .map(|(body, level)| {
@@ -294,13 +205,14 @@ pub fn link(bodies: &[Body], judged: &[Judged], prices: &Prices) -> Vec<Link> {
                 (0..LEVELS).filter(likely).map(|other| (other, marginals[body][other])).collect();
             alternatives.sort_by(|a, b| b.1.total_cmp(&a.1));
             let confidence = marginals[body][level].min(1.0);
-            Link { body, level, confidence, alternatives, transitional: eleven || six }
+            Link { body, level, confidence, alternatives, transitional }
         })
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::prices::{L5, S2, T12};
     use super::*;
     use proptest::prelude::*;
 
@@ -314,21 +226,52 @@ mod tests {
         Judged { levels, none: -6.0 }
     }
 
+    /// Bodies at the usual distances.
+    fn column(levels: &[usize]) -> Vec<Body> {
+        let mut z = 0.0;
+        let mut next = |&level: &usize| {
+            let here = body(z);
+            z -= TO_NEXT[level.min(LEVELS - 2)];
+            here
+        };
+        levels.iter().map(&mut next).collect()
+    }
+
+    fn names(links: &[Link]) -> Vec<usize> {
+        links.iter().map(|link| link.level).collect()
+    }
+
     #[test]
     fn one_body_that_looks_wrong_is_put_right_by_its_neighbours() {
-        let mut z = 0.0;
-        let bodies: Vec<Body> = (17..24)
-            .map(|level| {
-                let here = body(z);
-                z -= TO_NEXT[level];
-                here
-            })
-            .collect();
-        let mut judged: Vec<_> = (17..24).map(sure).collect();
-        judged[3] = sure(22);
-        let levels: Vec<usize> =
-            link(&bodies, &judged, &Prices::WINDOWS).iter().map(|link| link.level).collect();
-        assert_eq!(levels, [17, 18, 19, 20, 21, 22, 23]);
+        let levels = [T11, T12, L1, L1 + 1, L1 + 2, L4, L5];
+        let mut judged = levels.map(sure);
+        judged[3] = sure(L4);
+        let links = link(&column(&levels), &judged, &Prices::WINDOWS);
+        assert_eq!(names(&links), levels);
+    }
+
+    #[test]
+    fn one_vertebra_more_or_less_is_told_from_its_neighbours_evidence() {
+        // What a body looks like is seldom as sure as that of a spine that is as usual; a T13 looks like a T12.
+        let usual = [T11 - 2, T11 - 1, T11, T12, L1, L1 + 1, L1 + 2, L4, L5, S1];
+        let thirteen = [T11 - 1, T11, T12, T13, L1, L1 + 1, L1 + 2];
+        let eleven = [T11 - 2, T11 - 1, T11, L1, L1 + 1, L1 + 2];
+        let four = [T12, L1, L1 + 1, L1 + 2, L4, S1, S2];
+        let six = [L1, L1 + 1, L1 + 2, L4, L5, L6, S1];
+        let rare: [&[usize]; 4] = [&thirteen, &eleven, &four, &six];
+        for (levels, transitional) in rare.iter().map(|rare| (*rare, true)).chain([(&usual[..], false)]) {
+            let judge = |&level: &usize| {
+                let mut judged = sure(if level == T13 { T12 } else { level });
+                judged.levels[T13] = judged.levels[T12];
+                judged
+            };
+            let judged: Vec<Judged> = levels.iter().map(judge).collect();
+            for prices in [Prices::WINDOWS, Prices { floor: -6.0, ..Prices::VOLUMES }] {
+                let links = link(&column(levels), &judged, &prices);
+                assert_eq!(names(&links), levels, "{prices:?}");
+                assert!(links.iter().all(|link| link.transitional == transitional), "{levels:?}");
+            }
+        }
     }
 
     #[test]
@@ -336,10 +279,10 @@ mod tests {
         let bodies = [0.0, -35.0, -45.0, -107.0].map(body);
         let mut nothing = sure(5);
         nothing.none = -0.01;
-        let judged = [sure(19), sure(20), nothing, sure(22)];
+        let judged = [sure(L1), sure(L1 + 1), nothing, sure(L4)];
         let links = link(&bodies, &judged, &Prices::WINDOWS);
         let found: Vec<(usize, usize)> = links.iter().map(|link| (link.body, link.level)).collect();
-        assert_eq!(found, [(0, 19), (1, 20), (3, 22)]);
+        assert_eq!(found, [(0, L1), (1, L1 + 1), (3, L4)]);
         assert!(links.iter().all(|link| link.confidence > 0.5 && !link.transitional), "{links:?}");
     }
 
@@ -359,13 +302,13 @@ mod tests {
             judged.levels.iter_mut().filter(|chance| **chance < -1.0).for_each(|chance| *chance = -14.0);
             judged
         };
-        let mut judged: Vec<Judged> = (14..19).map(unlike).collect();
-        judged[4].levels[19] = judged[4].levels[18];
+        let mut judged: Vec<Judged> = (14..=T12).map(unlike).collect();
+        judged[4].levels[L1] = judged[4].levels[T12];
         let last = |geometry_of_size| {
             let prices = Prices { miss: -2.0, geometry_of_size, ..Prices::WINDOWS };
             link(&bodies, &judged, &prices).last().map(|link| link.level)
         };
-        assert_eq!([last(None), last(Some(4.0))], [Some(19), Some(18)]);
+        assert_eq!([last(None), last(Some(4.0))], [Some(L1), Some(T12)]);
     }
 
     #[test]

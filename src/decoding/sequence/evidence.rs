@@ -6,7 +6,8 @@ use anyhow::{Context, Result, ensure};
 use safetensors::tensor::SafeTensors;
 
 use super::body::{Body, distance};
-use super::chain::{self, Judged};
+use super::chain::Judged;
+use super::prices::T13;
 use crate::network::weights::safetensors::numbers;
 
 /// Bodies on either side that are looked at.
@@ -15,12 +16,18 @@ pub const REACH: usize = 8;
 const PER_BODY: usize = 28;
 /// Numbers that describe a body and its neighbours.
 pub const INPUTS: usize = (2 * REACH + 1) * PER_BODY;
-/// Levels that are told apart: C1 to L6 and S1, in order.
+/// Levels that are told apart: C1 to T12, L1 to L6 and S1, in order. A T13 looks like a T12.
 pub const LEVELS: usize = 26;
 /// The levels, then "no vertebra".
 pub const CLASSES: usize = LEVELS + 1;
 /// The class of what is no vertebra.
 pub const NONE: usize = LEVELS;
+
+/// The class of a level, by its index.
+pub fn class(level: usize) -> Option<usize> {
+    let class = if level < T13 { level } else { level - 1 };
+    (class < LEVELS).then_some(class)
+}
 
 /// Logarithm of how likely a level is that the network does not know.
 const UNKNOWN: f64 = -30.0;
@@ -160,8 +167,8 @@ impl Evidence {
                 let largest = values.iter().copied().fold(f32::MIN, f32::max);
                 let sum: f64 = values.iter().map(|value| f64::from(value - largest).exp()).sum();
                 let chances = values.map(|value| f64::from(value - largest) - sum.ln());
-                let mut levels = [UNKNOWN; chain::LEVELS];
-                levels[..LEVELS].copy_from_slice(&chances[..LEVELS]);
+                let levels =
+                    std::array::from_fn(|level| class(level).map_or(UNKNOWN, |class| chances[class]));
                 Ok(Judged { levels, none: chances[NONE] })
             })
             .collect()
@@ -170,6 +177,7 @@ impl Evidence {
 
 #[cfg(test)]
 mod tests {
+    use super::super::prices;
     use super::*;
 
     fn body(z: f64) -> Body {
@@ -192,7 +200,9 @@ mod tests {
     fn the_shipped_network_is_whole_and_its_answers_are_probabilities() {
         let judged = Evidence::shipped().judge(&[body(100.0), body(65.0)]).unwrap();
         for body in judged {
-            let sum: f64 = body.levels.iter().chain([&body.none]).map(|value| value.exp()).sum();
+            let own = (0..prices::LEVELS).filter(|&level| level != T13).map(|level| body.levels[level]);
+            let sum: f64 = own.chain([body.none]).map(f64::exp).sum();
+            assert_eq!(body.levels[T13], body.levels[T13 - 1]);
             assert!((sum - 1.0).abs() < 1e-5, "{sum}");
         }
     }

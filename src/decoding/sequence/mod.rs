@@ -3,13 +3,15 @@
 pub mod body;
 pub mod chain;
 pub mod evidence;
+pub mod prices;
 
 use anyhow::Result;
 
 use crate::anatomy::Level;
 use body::Body;
-use chain::{Judged, Prices};
+use chain::Judged;
 use evidence::Evidence;
+use prices::Prices;
 
 /// What a reader should know about a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -17,7 +19,7 @@ use evidence::Evidence;
 pub enum Flag {
     /// All labels may be off by one: a neighbouring level is almost as likely.
     ShiftAmbiguous,
-    /// The spine seems to have six lumbar or eleven thoracic vertebrae.
+    /// The spine seems to have eleven or thirteen thoracic, or four or six lumbar vertebrae.
     PossibleTransitional,
     /// The body was not seen, only its pedicles.
     Inferred,

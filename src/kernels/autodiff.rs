@@ -69,6 +69,21 @@ impl<B: KernelBackend> Backward<B, 1> for Pool {
 }
 
 #[derive(Debug)]
+struct Fold;
+
+impl<B: KernelBackend> Backward<B, 1> for Fold {
+    type State = [usize; 3];
+
+    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let [input] = ops.parents;
+        if let Some(node) = input {
+            gradients.register::<B>(node.id, B::unfold(gradient, ops.state));
+        }
+    }
+}
+
+#[derive(Debug)]
 struct ConvolveJoined;
 
 impl<B: KernelBackend> Backward<B, 4> for ConvolveJoined {
@@ -158,6 +173,13 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
                 prep.finish(state, B::pool(x.primitive, factor))
             }
             OpsKind::UnTracked(prep) => prep.finish(B::pool(x.primitive, factor)),
+        }
+    }
+
+    fn fold(x: FloatTensor<Self>, factor: [usize; 3]) -> FloatTensor<Self> {
+        match Fold.prepare::<C>([x.node.clone()]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(factor, B::fold(x.primitive, factor)),
+            OpsKind::UnTracked(prep) => prep.finish(B::fold(x.primitive, factor)),
         }
     }
 

@@ -96,6 +96,17 @@ pub trait KernelBackend: Backend {
         generic::pool_backward::<Self>(x, factor, gradient)
     }
 
+    /// `[n, c, x, y, z]` → `[n, c · p · q · r, x / p, y / q, z / r]`: the voxels of every block of `factor` become
+    /// channels, row by row.
+    fn fold(x: FloatTensor<Self>, factor: [usize; 3]) -> FloatTensor<Self> {
+        generic::fold::<Self>(x, factor)
+    }
+
+    /// The inverse of [`KernelBackend::fold`], and its gradient.
+    fn unfold(x: FloatTensor<Self>, factor: [usize; 3]) -> FloatTensor<Self> {
+        generic::unfold::<Self>(x, factor)
+    }
+
     /// The convolution of the channels of `skip` and, behind them, those of `coarse` with every
     /// voxel repeated `factor` times.
     fn convolve_joined(
@@ -153,6 +164,10 @@ pub struct AdamStep {
     pub betas: [f64; 2],
     /// Added to the root of the second moment.
     pub epsilon: f64,
+    /// What gradients are multiplied by first.
+    pub scale: f64,
+    /// Share of itself that a value loses beside the step (Loshchilov and Hutter, 2019).
+    pub shrink: f64,
 }
 
 #[cfg(feature = "cuda")]
@@ -211,6 +226,11 @@ pub fn rescale<B: KernelBackend>(
 /// See [`KernelBackend::pool`].
 pub fn pool<B: KernelBackend>(x: Tensor<B, 5>, factor: [usize; 3]) -> Tensor<B, 5> {
     wrap(B::pool(unwrap(x), factor))
+}
+
+/// See [`KernelBackend::fold`].
+pub fn fold<B: KernelBackend>(x: Tensor<B, 5>, factor: [usize; 3]) -> Tensor<B, 5> {
+    wrap(B::fold(unwrap(x), factor))
 }
 
 /// See [`KernelBackend::convolve_joined`].

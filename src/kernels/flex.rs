@@ -14,7 +14,7 @@ use super::kernel_gradient::kernel_gradient;
 use super::packed::{Direction, Packed};
 use super::planes::Planes;
 use super::simd::Isa;
-use super::{normalisation, pooling};
+use super::{folding, normalisation, pooling};
 
 /// Batch, channels and extent of a contiguous tensor.
 fn dims(tensor: &FlexTensor) -> (usize, usize, [usize; 3]) {
@@ -152,6 +152,22 @@ impl KernelBackend for Flex {
         tensor(output, &volume(images, channels, size))
     }
 
+    fn fold(x: FloatTensor<Self>, factor: [usize; 3]) -> FloatTensor<Self> {
+        let x = x.to_contiguous();
+        let (images, channels, size) = dims(&x);
+        let output = folding::folded(x.storage(), size, factor);
+        let folded = std::array::from_fn(|axis| size[axis] / factor[axis]);
+        tensor(output, &volume(images, channels * factor.iter().product::<usize>(), folded))
+    }
+
+    fn unfold(x: FloatTensor<Self>, factor: [usize; 3]) -> FloatTensor<Self> {
+        let x = x.to_contiguous();
+        let (images, channels, size) = dims(&x);
+        let output = folding::unfolded(x.storage(), size, factor);
+        let unfolded = std::array::from_fn(|axis| size[axis] * factor[axis]);
+        tensor(output, &volume(images, channels / factor.iter().product::<usize>(), unfolded))
+    }
+
     fn convolve_joined(
         skip: FloatTensor<Self>,
         coarse: FloatTensor<Self>,
@@ -255,6 +271,7 @@ impl KernelBackend for Flex {
         let gradient = gradient.to_contiguous();
         let [decay, slow_decay] = step.betas.map(|beta| beta as f32);
         let (rate, epsilon) = (step.rate as f32, step.epsilon as f32);
+        let (scale, kept) = (step.scale as f32, (1.0 - step.shrink) as f32);
         let [first, second] = moments;
         let values = value.storage_mut::<f32>().par_chunks_mut(CHUNK);
         let memory = first
@@ -266,9 +283,10 @@ impl KernelBackend for Flex {
             for (((value, first), second), &gradient) in
                 values.iter_mut().zip(first).zip(second).zip(gradients)
             {
+                let gradient = scale * gradient;
                 *first = decay * *first + (1.0 - decay) * gradient;
                 *second = slow_decay * *second + (1.0 - slow_decay) * gradient * gradient;
-                *value -= rate * *first / (second.sqrt() + epsilon);
+                *value = kept * *value - rate * *first / (second.sqrt() + epsilon);
             }
         });
         value

@@ -194,6 +194,20 @@ pub fn pool_backward<B: Backend>(
     unwrap(gradient.reshape(dims))
 }
 
+pub fn fold<B: Backend>(x: FloatTensor<B>, [p, q, r]: [usize; 3]) -> FloatTensor<B> {
+    let x = wrap::<B, 5>(x);
+    let [n, c, a, b, l] = x.dims();
+    let blocks = x.reshape([n * c, a / p, p, b / q, q, l / r, r]).permute([0, 2, 4, 6, 1, 3, 5]);
+    unwrap(blocks.reshape([n, c * p * q * r, a / p, b / q, l / r]))
+}
+
+pub fn unfold<B: Backend>(x: FloatTensor<B>, [p, q, r]: [usize; 3]) -> FloatTensor<B> {
+    let x = wrap::<B, 5>(x);
+    let [n, c, a, b, l] = x.dims();
+    let blocks = x.reshape([n * c / (p * q * r), p, q, r, a, b, l]).permute([0, 4, 1, 5, 2, 6, 3]);
+    unwrap(blocks.reshape([n, c / (p * q * r), a * p, b * q, l * r]))
+}
+
 pub fn join<B: Backend>(skip: FloatTensor<B>, coarse: FloatTensor<B>, factor: [usize; 3]) -> FloatTensor<B> {
     let coarse = wrap::<B, 5>(coarse);
     let [n, channels, a, b, c] = coarse.dims();
@@ -260,12 +274,13 @@ pub fn adam<B: Backend>(
     moments: &mut [FloatTensor<B>; 2],
     step: AdamStep,
 ) -> FloatTensor<B> {
-    let gradient = wrap::<B, 1>(gradient);
+    let gradient = wrap::<B, 1>(gradient) * step.scale;
     let [first, second] = moments.clone().map(|moment| wrap::<B, 1>(moment));
     let [decay, slow_decay] = step.betas;
     let first = first * decay + gradient.clone() * (1.0 - decay);
     let second = second * slow_decay + gradient.square() * (1.0 - slow_decay);
-    let moved = wrap::<B, 1>(value) - first.clone() * step.rate / (second.clone().sqrt() + step.epsilon);
+    let moved = wrap::<B, 1>(value) * (1.0 - step.shrink)
+        - first.clone() * step.rate / (second.clone().sqrt() + step.epsilon);
     *moments = [unwrap(first), unwrap(second)];
     unwrap(moved)
 }

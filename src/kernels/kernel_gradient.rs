@@ -25,7 +25,11 @@ enum Pass {
     Four,
     /// A row of 20.
     Twenty,
-    /// One tap.
+    /// A row of 9.
+    Line,
+    /// A row of 5, of two input channels where there are two.
+    Five,
+    /// One tap, of eight input channels where there are as many: a sum alone would wait for itself.
     One,
 }
 
@@ -36,7 +40,18 @@ impl Pass {
             [2, 2, 2] => (Pass::Eight, 8),
             [_, 2, 2] => (Pass::Four, 4),
             [_, _, 20] => (Pass::Twenty, 20),
+            [_, _, 9] => (Pass::Line, 9),
+            [_, _, 5] => (Pass::Five, 5),
             _ => (Pass::One, 1),
+        }
+    }
+
+    /// Input channels whose taps share a pass, where there are as many.
+    fn channels(self) -> usize {
+        match self {
+            Pass::Four | Pass::Five => 2,
+            Pass::One => 8,
+            _ => 1,
         }
     }
 }
@@ -123,9 +138,10 @@ impl Work for Rows<'_> {
         let all_rows = self.input.images * a * b;
         while first < self.rows.end {
             let rows = first..(first + per_chunk).min(self.rows.end);
-            let pair = if pass == Pass::Four { 2 } else { 1 };
-            for channel in (0..self.input.channels).step_by(pair) {
-                let pair = pair.min(self.input.channels - channel);
+            let mut channel = 0;
+            while channel < self.input.channels {
+                let together = pass.channels();
+                let together = if channel + together <= self.input.channels { together } else { 1 };
                 for tap in (0..self.taps.len()).step_by(width) {
                     let sums = (channel * self.taps.len() + tap) * S::LANES;
                     let chunk = Chunk { rows: rows.clone(), all_rows, channel, tap, sums };
@@ -134,7 +150,7 @@ impl Work for Rows<'_> {
                         match pass {
                             Pass::Nine => self.pass::<S, 1, 9>(chunk),
                             Pass::Eight => self.pass::<S, 1, 8>(chunk),
-                            Pass::Four if pair == 2 => self.pass::<S, 2, 4>(chunk),
+                            Pass::Four if together == 2 => self.pass::<S, 2, 4>(chunk),
                             Pass::Four => self.pass::<S, 1, 4>(chunk),
                             Pass::Twenty if S::MANY_REGISTERS => self.pass::<S, 1, 20>(chunk),
                             Pass::Twenty => {
@@ -144,10 +160,15 @@ impl Work for Rows<'_> {
                                     self.pass::<S, 1, 10>(Chunk { tap, sums, rows: rows.clone(), ..chunk });
                                 }
                             }
+                            Pass::Line => self.pass::<S, 1, 9>(chunk),
+                            Pass::Five if together == 2 => self.pass::<S, 2, 5>(chunk),
+                            Pass::Five => self.pass::<S, 1, 5>(chunk),
+                            Pass::One if together == 8 => self.pass::<S, 8, 1>(chunk),
                             Pass::One => self.pass::<S, 1, 1>(chunk),
                         }
                     }
                 }
+                channel += together;
             }
             first = rows.end;
         }
@@ -255,11 +276,12 @@ mod tests {
         #[test]
         fn any_shape_equals_the_definition_on_every_instruction_set(
             images in 1usize..3,
-            inputs in 1usize..5,
+            inputs in prop_oneof![1usize..5, 7usize..18],
             outputs in prop_oneof![1usize..20, Just(33)],
             size in (1usize..5, 1usize..7, prop_oneof![1usize..30, Just(83)]).prop_map(<[usize; 3]>::from),
             kernel in prop_oneof![
-                Just([3, 3, 3]), Just([1, 3, 3]), Just([1, 1, 1]), Just([1, 5, 20]), Just([2, 1, 4])
+                Just([3, 3, 3]), Just([1, 3, 3]), Just([1, 1, 1]), Just([1, 5, 20]), Just([2, 1, 4]),
+                Just([1, 1, 5]), Just([1, 1, 9]), Just([2, 2, 2]), Just([1, 2, 2])
             ],
             seed in 0u32..1000,
         ) {

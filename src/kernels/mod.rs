@@ -6,6 +6,7 @@ mod backend;
 pub mod destination;
 pub mod direct;
 mod flex;
+mod folding;
 mod generic;
 pub mod joined;
 pub mod kernel_gradient;
@@ -17,7 +18,10 @@ pub mod pooling;
 mod reference;
 pub mod simd;
 
+#[cfg(test)]
+pub(crate) use reference::noise;
+
 pub use backend::{
-    AdamStep, Frozen, KernelBackend, Normalised, convolve, convolve_joined, flat, from_flat, normalise, pool,
-    probability, rescale,
+    AdamStep, Frozen, KernelBackend, Normalised, convolve, convolve_joined, flat, fold, from_flat, normalise,
+    pool, probability, rescale,
 };

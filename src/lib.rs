@@ -26,3 +26,5 @@ pub mod progress;
 pub mod report;
 pub mod sampling;
 pub mod scan;
+pub mod spine;
+pub mod straighten;

@@ -15,6 +15,8 @@ mod measure;
 mod options;
 mod predict;
 mod report;
+mod stdout;
+mod strip_training;
 mod train_detection;
 mod train_identification;
 mod training;
@@ -44,6 +46,10 @@ enum Command {
     TrainDetection(train_detection::TrainDetection),
     /// Train the network that names their levels
     TrainIdentification(train_identification::TrainIdentification),
+    /// Train the network that finds exact centres along a straightened spine
+    TrainBodies(strip_training::TrainBodies),
+    /// Train the network that names the bodies of a straightened spine
+    TrainNames(strip_training::TrainNames),
     /// Find and name the vertebrae of annotated scans and say how well
     Measure(measure::Measure),
     /// Print tables of accuracy over runs of measure, as Markdown
@@ -75,6 +81,8 @@ impl Cli {
             Command::GenIdentification(command) => command.run(),
             Command::TrainDetection(command) => command.run(),
             Command::TrainIdentification(command) => command.run(),
+            Command::TrainBodies(command) => command.run(),
+            Command::TrainNames(command) => command.run(),
             Command::Measure(command) => command.run(),
             Command::Accuracy(command) => command.run(),
             Command::Predict(command) => command.run(),

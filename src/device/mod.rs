@@ -12,7 +12,9 @@ use burn::tensor::backend::AutodiffBackend;
 
 use crate::kernels::KernelBackend;
 use crate::kernels::simd::Isa;
-use crate::network::{BurnPredictor, CpuPredictor, Predictor, Weights};
+use crate::network::{
+    BurnPredictor, BurnStrip, CpuPredictor, Predictor, StripPredictor, StripWeights, Weights,
+};
 
 /// Where tensors are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +95,26 @@ impl Device {
             Device::Auto | Device::Cpu => Ok(Box::new(CpuPredictor::new(weights))),
             device => device.run(Load(weights)),
         }
+    }
+}
+
+impl Device {
+    /// The strip network with the given weights on this device.
+    pub fn strip(&self, weights: &StripWeights) -> Result<Box<dyn StripPredictor>> {
+        self.run(LoadStrip(weights))
+    }
+}
+
+struct LoadStrip<'a>(&'a StripWeights);
+
+impl Task for LoadStrip<'_> {
+    type Output = Box<dyn StripPredictor>;
+
+    fn run<B>(self, device: B::Device) -> Self::Output
+    where
+        B: AutodiffBackend<InnerBackend: KernelBackend> + KernelBackend,
+    {
+        Box::new(BurnStrip::<B::InnerBackend>::new(self.0, device))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Adam as Keras has it (SPEC §7; Kingma and Ba, 2015).
 
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::ops::FloatTensor;
@@ -17,6 +17,10 @@ pub struct Adam<B: KernelBackend> {
     learning_rate: f64,
     /// The learning rate is divided by 1 + decay · step.
     decay: f64,
+    /// Share of each weight, times the learning rate, that is taken away at every step.
+    weight_decay: f64,
+    /// Gradients are scaled down to this length together.
+    longest: f64,
     /// Steps taken.
     pub step: u64,
     moments: Vec<[FloatTensor<B>; 2]>,
@@ -25,7 +29,18 @@ pub struct Adam<B: KernelBackend> {
 impl<B: KernelBackend> Adam<B> {
     /// An optimiser without memory.
     pub fn new(learning_rate: f64, decay: f64) -> Self {
-        Adam { learning_rate, decay, step: 0, moments: Vec::new() }
+        Adam { learning_rate, decay, weight_decay: 0.0, longest: f64::INFINITY, step: 0, moments: Vec::new() }
+    }
+
+    /// The optimiser with weights that decay beside the step (AdamW; Loshchilov and Hutter, 2019), and with
+    /// gradients of at most this length.
+    pub fn decoupled(self, weight_decay: f64, longest: f64) -> Self {
+        Adam { weight_decay, longest, ..self }
+    }
+
+    /// Takes steps of another size from now on.
+    pub fn set_rate(&mut self, learning_rate: f64) {
+        self.learning_rate = learning_rate;
     }
 
     /// The optimiser after so many steps, with the moments it had.
@@ -52,12 +67,37 @@ impl<B: KernelBackend> Adam<B> {
         let rate = self.learning_rate / (1.0 + self.decay * self.step as f64);
         self.step += 1;
         let correction = |beta: f64| 1.0 - beta.powi(self.step.min(i32::MAX as u64) as i32);
+        let scale = if self.longest.is_finite() {
+            let mut squares = Squares::<A> { gradients, sum: 0.0 };
+            module.visit(&mut squares);
+            (self.longest / squares.sum.sqrt().max(1e-12)).min(1.0)
+        } else {
+            1.0
+        };
         let step = AdamStep {
             rate: rate * correction(BETAS[1]).sqrt() / correction(BETAS[0]),
             betas: BETAS,
             epsilon: EPSILON,
+            scale,
+            shrink: rate * self.weight_decay,
         };
         module.map(&mut Mover::<A> { gradients, moments: &mut self.moments, next: 0, step })
+    }
+}
+
+/// The sum of the squares of all gradients.
+struct Squares<'a, A: AutodiffBackend> {
+    gradients: &'a A::Gradients,
+    sum: f64,
+}
+
+impl<A: AutodiffBackend> ModuleVisitor<A> for Squares<'_, A> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<A, D>>) {
+        if let Some(gradient) = param.val().grad(self.gradients) {
+            let values = gradient.into_data().convert::<f32>();
+            let values = values.as_slice::<f32>().unwrap_or(&[]);
+            self.sum += values.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>();
+        }
     }
 }
 
@@ -130,5 +170,21 @@ mod tests {
         assert!((f64::from(moved[0]) - x).abs() < 1e-6, "{} instead of {x}", moved[0]);
         assert!((moved[1] + 2.003).abs() < 1e-5, "{}", moved[1]);
         assert_eq!(adam.moments().len(), 1);
+    }
+
+    #[test]
+    fn weights_decay_beside_the_step_and_long_gradients_are_shortened() {
+        let device = Default::default();
+        let start = Tensor::<Autodiff<Flex>, 1>::from_data(TensorData::new(vec![1.0f32, -2.0], [2]), &device);
+        let model = Two { weight: Param::from_tensor(start) };
+        let mut adam = Adam::<Flex>::new(0.1, 0.0).decoupled(0.5, 1.0);
+        let loss = (model.weight.val() * 300.0).sum();
+        let model = adam.update::<Autodiff<Flex>, _>(model, &loss.backward());
+        // The first step is as long as the rate whatever the gradient, 5 % of each weight is lost beside it.
+        let moved = model.weight.val().into_data().to_vec::<f32>().unwrap();
+        assert!((moved[0] - 0.85).abs() < 1e-4 && (moved[1] + 2.0).abs() < 1e-4, "{moved:?}");
+        // What is remembered is the shortened gradient: both parts 1 / sqrt 2.
+        let first = adam.moments()[0][0][0];
+        assert!((first - 0.1 / 2f32.sqrt()).abs() < 1e-5, "{first}");
     }
 }

@@ -9,6 +9,7 @@ mod losses;
 mod metrics;
 mod objective;
 mod spine_loss;
+pub mod strip;
 mod tensorboard;
 mod trainer;
 mod volumes;

@@ -1,4 +1,4 @@
-//! The U-Nets, their weights and the files these live in (SPEC §6, §10).
+//! The networks, their weights and the files these live in (SPEC §6, §10).
 
 mod architecture;
 mod blocks;
@@ -6,6 +6,8 @@ mod cpu;
 mod input;
 pub mod output;
 mod predictor;
+mod strip;
+mod strip_predictor;
 mod unet;
 pub mod weights;
 
@@ -13,5 +15,10 @@ pub use architecture::{Architecture, Kind, LayerShape};
 pub use cpu::CpuPredictor;
 pub use input::Input;
 pub use predictor::{BurnPredictor, Predictor};
+#[cfg(test)]
+pub(crate) use strip::tests as strip_tests;
+pub use strip::{Dropout, Reading, Strip, StripArchitecture, StripInput};
+pub(crate) use strip_predictor::padded;
+pub use strip_predictor::{BurnStrip, StripPredictor};
 pub use unet::Unet;
-pub use weights::Weights;
+pub use weights::{StripWeights, Weights};

@@ -1,6 +1,8 @@
 //! Resampling to voxels of another size without aliasing.
 
-use ndarray::{Array3, ArrayView3, Axis, Zip, parallel::prelude::*};
+use std::ops::Range;
+
+use ndarray::{Array3, ArrayView3, Axis, Zip, parallel::prelude::*, s};
 
 use super::{Volume, resampled_shape};
 
@@ -65,14 +67,24 @@ fn taps(size_in: usize, size_out: usize, step: f64, start: f64) -> Vec<Taps> {
 /// The volume's voxels on an isotropic grid of `spacing` mm: means weighted by a tent where the grid
 /// is coarser than the volume, linear interpolation where it is finer. Nothing is darker than air.
 pub fn reduce(volume: &Volume, spacing: f64) -> (Array3<f32>, Grid) {
-    let grid = Grid::over(volume, spacing);
-    let from = &volume.geometry;
-    let along = |axis: usize| {
-        let step = spacing / from.spacing[axis];
-        taps(from.shape[axis], grid.shape[axis], step, grid.origin[axis] / from.spacing[axis])
-    };
+    reduce_part(volume, &volume.geometry.shape.map(|size| 0..size), spacing)
+}
+
+/// The same of some of the volume's voxels; the grid still counts from the volume's first one.
+pub fn reduce_part(volume: &Volume, part: &[Range<usize>; 3], spacing: f64) -> (Array3<f32>, Grid) {
+    let from = volume.geometry.spacing;
+    let size: [usize; 3] = std::array::from_fn(|axis| part[axis].len());
+    let shape = resampled_shape(size, from, spacing);
+    // Of the grid's first voxel from the part's, in mm.
+    let start: [f64; 3] = std::array::from_fn(|axis| {
+        (size[axis].saturating_sub(1) as f64 * from[axis] - (shape[axis] as f64 - 1.0) * spacing) / 2.0
+    });
+    let origin = std::array::from_fn(|axis| start[axis] + part[axis].start as f64 * from[axis]);
+    let grid = Grid { shape, spacing, origin };
+    let along = |axis: usize| taps(size[axis], shape[axis], spacing / from[axis], start[axis] / from[axis]);
+    let [a, b, c] = part.clone();
     // Whole planes first: every pass leaves less to the next.
-    let x = planes(volume.voxels.view(), &along(0));
+    let x = planes(volume.voxels.slice(s![a, b, c]), &along(0));
     let turned = x.view().permuted_axes([1, 0, 2]);
     let y = planes(turned, &along(1));
     drop(x);
@@ -119,6 +131,16 @@ mod tests {
             assert!((value - expected).abs() < 0.02 * expected, "{value} instead of {expected}");
             assert_eq!(grid.index(grid.mm([3.0, 1.0, 2.5])), [3.0, 1.0, 2.5]);
         }
+    }
+
+    #[test]
+    fn a_part_lies_where_it_lies_in_the_whole() {
+        let volume = ramp([41, 23, 30], [0.7, 2.0, 1.3]);
+        let (reduced, grid) = reduce_part(&volume, &[10..40, 4..20, 3..30], 1.5);
+        let [x, y, z] = grid.mm([5.0, 4.0, 9.0]);
+        let expected = x + 10.0 * y + 100.0 * z;
+        let value = f64::from(reduced[[5, 4, 9]]);
+        assert!((value - expected).abs() < 0.01 * expected, "{value} instead of {expected}");
     }
 
     #[test]

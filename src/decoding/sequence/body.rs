@@ -14,6 +14,11 @@ pub struct Body {
 }
 
 impl Body {
+    /// A body that was seen at a place in mm, LPS, and of which nothing else is known.
+    pub fn at(mm: [f64; 3]) -> Body {
+        Body { mm, segments: [0.0; 3], pedicles: [None; 2], seen: true }
+    }
+
     /// Both pedicles.
     pub fn pair(&self) -> Option<[[f64; 3]; 2]> {
         let [left, right] = self.pedicles;

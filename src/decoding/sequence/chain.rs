@@ -33,10 +33,14 @@ pub struct Link {
     pub level: usize,
     /// How likely it has this level, over all chains.
     pub confidence: f64,
+    /// How likely it has each level, over all chains.
+    pub chances: [f64; LEVELS],
     /// Other levels it may have, the likeliest first, each above 2 %.
     pub alternatives: Vec<(usize, f64)>,
     /// Whether the chain says that this spine has one thoracic or lumbar vertebra more or less than usual.
     pub transitional: bool,
+    /// How likely it has, over all chains.
+    pub unusual: f64,
 }
 
 /// What a chain may do: the value of every body at every level, of leaving bodies out, of every
@@ -152,6 +156,29 @@ impl<'a> Lattice<'a> {
         chain
     }
 
+    /// Logarithm of the summed value of all chains.
+    fn total(&self) -> f64 {
+        let count = self.bodies.len();
+        let mut forward = self.starts();
+        for (i, j) in self.pairs() {
+            for (step, worth) in self.between(i, j) {
+                forward[j][step.to] = add(forward[j][step.to], forward[i][step.from] + worth);
+            }
+        }
+        let end = |j: usize| self.without(j + 1..count);
+        self.places().map(|(j, b)| forward[j][b] + end(j)).fold(f64::NEG_INFINITY, add)
+    }
+
+    /// How likely a chain has a vertebra more or less than usual.
+    fn unusual(&mut self) -> f64 {
+        let all = self.total();
+        let steps = std::mem::take(&mut self.steps);
+        self.steps = steps.iter().filter(|step| !step.unusual).copied().collect();
+        let usual = self.total();
+        self.steps = steps;
+        1.0 - (usual - all).exp().min(1.0)
+    }
+
     /// How likely each body has each level, over all chains.
     fn marginals(&self) -> Vec<[f64; LEVELS]> {
         let count = self.bodies.len();
@@ -197,6 +224,7 @@ pub fn link(bodies: &[Body], judged: &[Judged], prices: &Prices) -> Vec<Link> {
     lattice.temperature = prices.temperature;
     let marginals = lattice.marginals();
     let transitional = lattice.transitional(&chain);
+    let unusual = if chain.is_empty() { 0.0 } else { lattice.unusual() };
     chain
         .into_iter()
         .map(|(body, level)| {
@@ -205,7 +233,7 @@ pub fn link(bodies: &[Body], judged: &[Judged], prices: &Prices) -> Vec<Link> {
                 (0..LEVELS).filter(likely).map(|other| (other, marginals[body][other])).collect();
             alternatives.sort_by(|a, b| b.1.total_cmp(&a.1));
             let confidence = marginals[body][level].min(1.0);
-            Link { body, level, confidence, alternatives, transitional }
+            Link { body, level, confidence, chances: marginals[body], alternatives, transitional, unusual }
         })
         .collect()
 }

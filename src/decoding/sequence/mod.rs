@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use crate::anatomy::Level;
 use body::Body;
-use chain::Judged;
+pub use chain::Judged;
 use evidence::Evidence;
 use prices::Prices;
 
@@ -23,6 +23,8 @@ pub enum Flag {
     PossibleTransitional,
     /// The body was not seen, only its pedicles.
     Inferred,
+    /// The label is more likely wrong than right.
+    Uncertain,
     /// The body lies so close to the edge of the scan that it may be cut.
     TouchesBorder,
 }
@@ -33,6 +35,7 @@ impl std::fmt::Display for Flag {
             Flag::ShiftAmbiguous => "shift-ambiguous",
             Flag::PossibleTransitional => "possible-transitional",
             Flag::Inferred => "inferred",
+            Flag::Uncertain => "uncertain",
             Flag::TouchesBorder => "touches-border",
         })
     }
@@ -49,6 +52,8 @@ pub struct Named {
     pub mm: [f64; 3],
     /// How likely the level is right, from 0 to 1.
     pub confidence: f64,
+    /// How likely it has each level, by its index.
+    pub chances: [f64; prices::LEVELS],
     /// Other levels it may have, the likeliest first.
     pub alternatives: Vec<(Level, f64)>,
     /// What to look at.
@@ -57,6 +62,8 @@ pub struct Named {
 
 /// A label whose runner-up is likelier than this may be off by one.
 const AMBIGUOUS: f64 = 0.25;
+/// A spine that is likelier than this to have a vertebra more or less than usual is flagged.
+const UNUSUAL: f64 = 0.2;
 
 /// Names the bodies, which stand from the head down, as the most likely sequence; bodies that fit
 /// none are left out.
@@ -71,7 +78,7 @@ pub fn name(bodies: &[Body], judged: &[Judged], prices: &Prices) -> Vec<Named> {
         let ambiguous = link.alternatives.first().is_some_and(|(_, share)| *share > AMBIGUOUS);
         let mut flags = Vec::new();
         flags.extend(ambiguous.then_some(Flag::ShiftAmbiguous));
-        flags.extend(link.transitional.then_some(Flag::PossibleTransitional));
+        flags.extend((link.transitional || link.unusual > UNUSUAL).then_some(Flag::PossibleTransitional));
         flags.extend((!body.seen).then_some(Flag::Inferred));
         let alternatives =
             link.alternatives.into_iter().filter_map(|(level, share)| Some((Level::at(level)?, share)));
@@ -80,6 +87,7 @@ pub fn name(bodies: &[Body], judged: &[Judged], prices: &Prices) -> Vec<Named> {
             level: Level::at(link.level)?,
             mm: body.mm,
             confidence: link.confidence,
+            chances: link.chances,
             alternatives: alternatives.collect(),
             flags,
         })

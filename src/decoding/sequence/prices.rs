@@ -62,6 +62,22 @@ impl Prices {
     };
 }
 
+impl Prices {
+    /// For bodies of a straightened spine, named by a network that has seen all of it.
+    pub const STRAIGHT: Prices = Prices {
+        floor: -8.0,
+        miss: -4.0,
+        eleven: -7.0,
+        thirteen: -9.0,
+        four: -9.0,
+        six: -7.0,
+        geometry: 0.4,
+        geometry_of_size: None,
+        leave_out: [1.0, -2.0],
+        temperature: 1.0,
+    };
+}
+
 pub(super) const T11: usize = 17;
 pub(super) const T12: usize = 18;
 pub(super) const T13: usize = 19;
@@ -96,6 +112,8 @@ pub(super) struct Step {
     pub price: f64,
     /// Logarithm of the usual distance.
     pub distance: f64,
+    /// Whether a spine that takes it has a vertebra more or less than usual.
+    pub unusual: bool,
 }
 
 /// All ways a chain may go on.
@@ -107,11 +125,23 @@ pub(super) fn steps(prices: &Prices) -> Vec<Step> {
             let Some(next) = below(to) else { break };
             length += TO_NEXT[to];
             to = next;
-            steps.push(Step { from, to, price: prices.miss * missed as f64, distance: length.ln() });
+            steps.push(Step {
+                from,
+                to,
+                price: prices.miss * missed as f64,
+                distance: length.ln(),
+                unusual: false,
+            });
         }
     }
     let unusual =
         [(T11, L1, prices.eleven), (T12, T13, prices.thirteen), (L4, S1, prices.four), (L5, L6, prices.six)];
-    steps.extend(unusual.map(|(from, to, price)| Step { from, to, price, distance: TO_NEXT[from].ln() }));
+    steps.extend(unusual.map(|(from, to, price)| Step {
+        from,
+        to,
+        price,
+        distance: TO_NEXT[from].ln(),
+        unusual: true,
+    }));
     steps
 }

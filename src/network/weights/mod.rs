@@ -2,6 +2,7 @@
 
 mod keras;
 pub(crate) mod safetensors;
+mod strip;
 
 use std::fs::File;
 use std::io::Read;
@@ -9,7 +10,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::architecture::{Architecture, Kind};
+use super::architecture::{Architecture, Kind, LayerShape};
 use super::input::Input;
 use super::output::BODY;
 use crate::sampling::random::Legacy;
@@ -38,6 +39,26 @@ pub struct LayerWeights {
     pub norm: Option<Norm>,
 }
 
+impl LayerWeights {
+    /// Fresh weights: a Glorot-uniform kernel, zero biases, identity normalisation (SPEC §6).
+    fn initial(shape: &LayerShape, random: &mut Legacy) -> LayerWeights {
+        let taps: usize = shape.kernel.iter().product();
+        let limit = (6.0 / (taps * (shape.inputs + shape.outputs)) as f64).sqrt();
+        let count = taps * shape.inputs * shape.outputs;
+        let vector = |value: f32| vec![value; shape.outputs];
+        LayerWeights {
+            kernel: (0..count).map(|_| ((2.0 * random.uniform() - 1.0) * limit) as f32).collect(),
+            bias: vector(0.0),
+            norm: shape.normalised.then(|| Norm {
+                gamma: vector(1.0),
+                beta: vector(0.0),
+                mean: vector(0.0),
+                variance: vector(1.0),
+            }),
+        }
+    }
+}
+
 /// All weights of a network, layers in the order of [`Architecture::layers`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Weights {
@@ -53,26 +74,8 @@ impl Weights {
     /// Fresh weights: Glorot-uniform kernels, zero biases, identity normalisation (SPEC §6).
     pub fn initial(architecture: Architecture, seed: u32) -> Weights {
         let mut random = Legacy::seeded(seed);
-        let mut layers: Vec<LayerWeights> = architecture
-            .layers()
-            .iter()
-            .map(|shape| {
-                let taps: usize = shape.kernel.iter().product();
-                let limit = (6.0 / (taps * (shape.inputs + shape.outputs)) as f64).sqrt();
-                let count = taps * shape.inputs * shape.outputs;
-                let vector = |value: f32| vec![value; shape.outputs];
-                LayerWeights {
-                    kernel: (0..count).map(|_| ((2.0 * random.uniform() - 1.0) * limit) as f32).collect(),
-                    bias: vector(0.0),
-                    norm: shape.normalised.then(|| Norm {
-                        gamma: vector(1.0),
-                        beta: vector(0.0),
-                        mean: vector(0.0),
-                        variance: vector(1.0),
-                    }),
-                }
-            })
-            .collect();
+        let mut layers: Vec<LayerWeights> =
+            architecture.layers().iter().map(|shape| LayerWeights::initial(shape, &mut random)).collect();
         if let (Kind::Volume, Some(output)) = (architecture.kind, layers.last_mut()) {
             // Bodies are rare; to learn that first would take the first hundred steps.
             output.bias[BODY] = -4.6;
@@ -126,41 +129,28 @@ impl Weights {
         );
         safetensors::write(path, self, &Default::default(), &[], Precision::Half)
     }
+}
 
-    /// Refuses weights of the wrong number or with NaN or infinite values.
-    fn check(&self) -> Result<()> {
-        let shapes = self.architecture.layers();
-        ensure!(
-            self.layers.len() == shapes.len(),
-            "{} layers are there, not {}",
-            self.layers.len(),
-            shapes.len()
-        );
-        for (index, (shape, layer)) in shapes.iter().zip(&self.layers).enumerate() {
-            let taps: usize = shape.kernel.iter().product();
-            let mut vectors =
-                vec![(&layer.kernel, taps * shape.inputs * shape.outputs), (&layer.bias, shape.outputs)];
-            if let Some(norm) = &layer.norm {
-                vectors.extend(
-                    [&norm.gamma, &norm.beta, &norm.mean, &norm.variance].map(|v| (v, shape.outputs)),
-                );
-            }
-            for (values, count) in vectors {
-                ensure!(
-                    values.len() == count,
-                    "layer {} holds {} weights, not {count}",
-                    index + 1,
-                    values.len()
-                );
-                ensure!(
-                    values.iter().all(|value| value.is_finite()),
-                    "layer {} holds NaN or infinity",
-                    index + 1
-                );
-            }
+/// Refuses weights of the wrong number or with NaN or infinite values.
+fn check_layers(shapes: &[LayerShape], layers: &[LayerWeights]) -> Result<()> {
+    ensure!(layers.len() == shapes.len(), "{} layers are there, not {}", layers.len(), shapes.len());
+    for (index, (shape, layer)) in shapes.iter().zip(layers).enumerate() {
+        let taps: usize = shape.kernel.iter().product();
+        let mut vectors =
+            vec![(&layer.kernel, taps * shape.inputs * shape.outputs), (&layer.bias, shape.outputs)];
+        if let Some(norm) = &layer.norm {
+            vectors.extend([&norm.gamma, &norm.beta, &norm.mean, &norm.variance].map(|v| (v, shape.outputs)));
         }
-        Ok(())
+        for (values, count) in vectors {
+            ensure!(values.len() == count, "layer {} holds {} weights, not {count}", index + 1, values.len());
+            ensure!(
+                values.iter().all(|value| value.is_finite()),
+                "layer {} holds NaN or infinity",
+                index + 1
+            );
+        }
     }
+    Ok(())
 }
 
 /// How many digits a stored kernel keeps.
@@ -203,6 +193,7 @@ impl Format {
 }
 
 pub use self::safetensors::{Extra, read as read_safetensors, write as write_safetensors};
+pub use self::strip::{StripExtras, StripWeights};
 
 #[cfg(test)]
 mod tests {

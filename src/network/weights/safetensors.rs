@@ -7,8 +7,8 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 
-use super::{LayerWeights, Norm, Precision, Weights};
-use crate::network::{Input, Kind};
+use super::{LayerWeights, Norm, Precision, Weights, check_layers};
+use crate::network::{Input, Kind, LayerShape};
 
 /// The one metadata entry of the file, a JSON object of strings: the format's library writes several
 /// in random order, and equal models should be equal files.
@@ -40,10 +40,22 @@ pub fn write(
     if let Some(input) = &weights.input {
         metadata.insert(INPUT.to_owned(), serde_json::to_string(input)?);
     }
+    write_layers(path, &weights.architecture.layers(), &weights.layers, metadata, extra, precision)
+}
+
+/// Writes the layers of any network; what it is stands in the metadata.
+pub(super) fn write_layers(
+    path: &Path,
+    shapes: &[LayerShape],
+    layers: &[LayerWeights],
+    mut metadata: BTreeMap<String, String>,
+    extra: &[Extra],
+    precision: Precision,
+) -> Result<()> {
     metadata.insert("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
     let metadata = HashMap::from([(METADATA.to_owned(), serde_json::to_string(&metadata)?)]);
     let mut tensors: Vec<(String, Vec<usize>, &[f32])> = Vec::new();
-    for (index, (shape, layer)) in weights.architecture.layers().iter().zip(&weights.layers).enumerate() {
+    for (index, (shape, layer)) in shapes.iter().zip(layers).enumerate() {
         let [x, y, z] = shape.kernel;
         tensors.push((name(index, "kernel"), vec![shape.outputs, shape.inputs, x, y, z], &layer.kernel));
         let mut vector = |part, values| tensors.push((name(index, part), vec![shape.outputs], values));
@@ -90,20 +102,40 @@ pub fn read(path: &Path) -> Result<(Weights, BTreeMap<String, String>, Vec<Extra
 
 /// The same from the bytes of a file.
 pub fn parse(bytes: &[u8]) -> Result<(Weights, BTreeMap<String, String>, Vec<Extra>)> {
-    let (_, header) = SafeTensors::read_metadata(bytes)?;
-    let metadata = header.metadata().as_ref().and_then(|entries| entries.get(METADATA));
-    let metadata: BTreeMap<String, String> = serde_json::from_str(
-        metadata.context("its metadata do not say which network it is; it was not written by vertebrae")?,
-    )?;
+    let metadata = metadata(bytes)?;
     let architecture = metadata
         .get(ARCHITECTURE)
         .context("its metadata does not say which network it is; it was not written by vertebrae")?;
     let architecture: super::Architecture = serde_json::from_str(architecture)?;
     ensure!((1..=1024).contains(&architecture.filters), "it claims {} filters", architecture.filters);
+    let (layers, extra) = parse_layers(bytes, &architecture.layers())?;
+    let input: Option<Input> = metadata.get(INPUT).map(|text| serde_json::from_str(text)).transpose()?;
+    if architecture.kind == Kind::Volume {
+        let input = input.context("its metadata does not say what it is given")?;
+        let ordered =
+            input.windows.iter().all(|[low, high]| low.is_finite() && high.is_finite() && low < high);
+        ensure!(ordered && (0.1..100.0).contains(&input.spacing), "it claims to be given {input:?}");
+    }
+    let weights = Weights { architecture, input, layers };
+    check_layers(&weights.architecture.layers(), &weights.layers)?;
+    Ok((weights, metadata, extra))
+}
+
+/// What a file says of its network.
+pub(super) fn metadata(bytes: &[u8]) -> Result<BTreeMap<String, String>> {
+    let (_, header) = SafeTensors::read_metadata(bytes)?;
+    let metadata = header.metadata().as_ref().and_then(|entries| entries.get(METADATA));
+    Ok(serde_json::from_str(
+        metadata.context("its metadata do not say which network it is; it was not written by vertebrae")?,
+    )?)
+}
+
+/// The layers of any network in a file, and whatever stands beside them.
+pub(super) fn parse_layers(bytes: &[u8], shapes: &[LayerShape]) -> Result<(Vec<LayerWeights>, Vec<Extra>)> {
     let tensors = SafeTensors::deserialize(bytes)?;
     let mut known = Vec::new();
     let mut layers = Vec::new();
-    for (index, shape) in architecture.layers().iter().enumerate() {
+    for (index, shape) in shapes.iter().enumerate() {
         let mut part = |part: &str| -> Result<Vec<f32>> {
             let name = name(index, part);
             let values = numbers(&tensors.tensor(&name)?)?;
@@ -124,22 +156,13 @@ pub fn parse(bytes: &[u8]) -> Result<(Weights, BTreeMap<String, String>, Vec<Ext
             },
         });
     }
-    let input: Option<Input> = metadata.get(INPUT).map(|text| serde_json::from_str(text)).transpose()?;
-    if architecture.kind == Kind::Volume {
-        let input = input.context("its metadata does not say what it is given")?;
-        let ordered =
-            input.windows.iter().all(|[low, high]| low.is_finite() && high.is_finite() && low < high);
-        ensure!(ordered && (0.1..100.0).contains(&input.spacing), "it claims to be given {input:?}");
-    }
-    let weights = Weights { architecture, input, layers };
-    weights.check()?;
     let extra = tensors
         .tensors()
         .into_iter()
         .filter(|(name, _)| !known.contains(name))
         .map(|(name, view)| Ok((name, numbers(&view)?)))
         .collect::<Result<Vec<Extra>>>()?;
-    Ok((weights, metadata, extra))
+    Ok((layers, extra))
 }
 
 /// The numbers of a tensor of single or half precision.

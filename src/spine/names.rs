@@ -1,0 +1,177 @@
+//! How likely each body of a spine is each level, read off the whole spine at once.
+
+use anyhow::Result;
+use ndarray::{Array2, Axis, s};
+
+use crate::anatomy::Level;
+use crate::decoding::sequence::Judged;
+use crate::network::{Reading, StripArchitecture, StripPredictor};
+use crate::spine::bodies::ALONE;
+use crate::straighten::{Block, Course, Even, Kind, View, Views, Window};
+
+/// Millimetres seen above the first and below the last body: the skull's base, the first ribs, the sacrum.
+pub const BEYOND: f64 = 60.0;
+/// Channels of the answer: the values of a labelling less one, then that a point is no vertebra.
+pub const NONE: usize = Level::MAX_VALUE as usize;
+/// Evidence is never taken as surer than this.
+const FLOOR: f64 = 0.04;
+/// Width in steps of the mark that a body leaves, and steps by which the mark of the whole run reaches
+/// beyond it, in pixels.
+const MARK: f64 = 2.5;
+const RUN: f64 = 5.0;
+
+/// The network and its views: from the front bone behind (ribs, arches), bone in front (chest, pelvis),
+/// flesh at two depths, lungs and the bodies; from the side the midline, all bone, lungs.
+pub fn architecture() -> StripArchitecture {
+    let bone = Window { centre: 250.0, width: 500.0, limits: [-1.0, 1.5] };
+    let soft = Window { centre: 60.0, width: 250.0, limits: [-1.0, 1.0] };
+    let air = Window { centre: 0.0, width: 1000.0, limits: [-1.0, 0.3] };
+    let view = |window, kind, range| View { window, range, kind };
+    let (brightest, mean) = (Kind::Brightest, Kind::Mean);
+    StripArchitecture {
+        reading: Reading::Names,
+        views: Views {
+            pitch: 2.5,
+            across: [80, 64],
+            front: -90.0,
+            coronal: vec![
+                view(bone, brightest, [-12.0, 60.0]),
+                view(bone, brightest, [-90.0, -20.0]),
+                view(soft, mean, [-12.0, 12.0]),
+                view(soft, mean, [18.0, 50.0]),
+                view(air, mean, [-60.0, -20.0]),
+                view(bone, mean, [-12.0, 12.0]),
+            ],
+            sagittal: vec![
+                view(soft, mean, [-7.5, 7.5]),
+                view(bone, brightest, [-25.0, 25.0]),
+                view(soft, mean, [-35.0, 35.0]),
+                view(bone, brightest, [-95.0, 95.0]),
+                view(air, mean, [-95.0, 95.0]),
+            ],
+        },
+        widths: vec![32, 48, 64, 96],
+        along: vec![1, 2, 1, 2],
+        features: 128,
+        marks: 2,
+        hidden: 160,
+        taps: 5,
+        blocks: 4,
+        outputs: NONE + 1,
+    }
+}
+
+/// Marks `[mark, step]` where bodies lie, given their places along the course in pixels: a bump each, and
+/// the run from the first to the last.
+pub fn marks(architecture: &StripArchitecture, places: &[f64], steps: usize) -> Array2<f32> {
+    let pixels = architecture.pixels_per_step() as f64;
+    let first = places.iter().copied().fold(f64::INFINITY, f64::min);
+    let last = places.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let mut marks = Array2::zeros((2, steps));
+    for step in 0..steps {
+        let at = step as f64 * pixels + (pixels - 1.0) / 2.0;
+        let bump = |&place: &f64| (-((at - place) / MARK).powi(2)).exp() as f32;
+        marks[[0, step]] = places.iter().map(bump).fold(0.0, f32::max);
+        marks[[1, step]] = f32::from((first - RUN..=last + RUN).contains(&at));
+    }
+    marks
+}
+
+/// Where in the answer a place in pixels is read off: a step, and the share of the next one.
+pub fn reading(architecture: &StripArchitecture, place: f64, steps: usize) -> (usize, f32) {
+    let pixels = architecture.pixels_per_step() as f64;
+    let at = ((place - (pixels - 1.0) / 2.0) / pixels).clamp(0.0, (steps as f64 - 1.001).max(0.0));
+    (at as usize, (at - at.floor()) as f32)
+}
+
+/// Probabilities of the levels by value less one, and of none, `[body, 27]`; `bodies` are centres in mm from the head
+/// down. The scan and its mirror image are asked, as left and right tell nothing.
+pub fn probabilities(
+    even: &Even,
+    networks: &[Box<dyn StripPredictor>],
+    bodies: &[[f64; 3]],
+) -> Result<Array2<f64>> {
+    let mut sum = Array2::zeros((bodies.len(), NONE + 1));
+    for network in networks {
+        let architecture = network.architecture();
+        let views = &architecture.views;
+        // One body alone stands on a short course of its own.
+        let line: Vec<[f64; 3]> = match *bodies {
+            [[x, y, z]] => vec![[x, y, z + ALONE], [x, y, z - ALONE]],
+            _ => bodies.to_vec(),
+        };
+        let Some(course) = Course::through(&line, BEYOND, BEYOND, views.pitch) else { continue };
+        let places: Vec<f64> = bodies.iter().map(|&mm| course.place(mm).along).collect();
+        let [coronal, sagittal] = views.of(&Block::of(even, &course, &views.columns()));
+        let steps = course.len().div_ceil(architecture.pixels_per_step());
+        let marks = marks(architecture, &places, steps);
+        let mirrored = coronal.slice(s![.., ..;-1, ..]).as_standard_layout().into_owned();
+        let mut logs = Array2::<f64>::zeros((bodies.len(), NONE + 1));
+        for coronal in [coronal, mirrored] {
+            let answer = network.predict([coronal, sagittal.clone()], Some(marks.clone()))?;
+            for (&place, mut logs) in places.iter().zip(logs.axis_iter_mut(Axis(0))) {
+                let (step, part) = reading(architecture, place, steps);
+                let next = (step + 1).min(steps - 1);
+                let logits: Vec<f64> = (0..=NONE)
+                    .map(|k| f64::from(answer[[k, step]] * (1.0 - part) + answer[[k, next]] * part))
+                    .collect();
+                let all = log_sum(&logits);
+                logs.iter_mut().zip(logits).for_each(|(log, logit)| *log += (logit - all) / 2.0);
+            }
+        }
+        for (mut sum, logs) in sum.axis_iter_mut(Axis(0)).zip(logs.axis_iter(Axis(0))) {
+            let all = log_sum(logs.as_slice().unwrap_or(&[]));
+            sum.iter_mut().zip(logs).for_each(|(sum, log)| *sum += (log - all).exp());
+        }
+    }
+    let count = networks.len().max(1) as f64;
+    Ok(sum / count)
+}
+
+/// What the chain is given of each body.
+pub fn judged(probabilities: &Array2<f64>) -> Vec<Judged> {
+    let uniform = FLOOR / (NONE + 1) as f64;
+    let judge = |row: ndarray::ArrayView1<f64>| {
+        let log = |index: usize| (row[index] * (1.0 - FLOOR) + uniform).ln();
+        let level = |index: usize| {
+            Level::at(index).map_or(f64::NEG_INFINITY, |level| log(usize::from(level.value()) - 1))
+        };
+        Judged { levels: std::array::from_fn(level), none: log(NONE) }
+    };
+    probabilities.axis_iter(Axis(0)).map(judge).collect()
+}
+
+/// log Σ exp.
+pub(crate) fn log_sum(values: &[f64]) -> f64 {
+    let largest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    largest + values.iter().map(|value| (value - largest).exp()).sum::<f64>().ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_are_marked_where_they_are_read() {
+        let architecture = architecture();
+        // Steps of four pixels: the middle of step 3 is pixel 13.5.
+        let marks = marks(&architecture, &[13.5, 27.0], 10);
+        assert_eq!((marks[[0, 3]], marks[[1, 3]], marks[[1, 8]]), (1.0, 1.0, 0.0));
+        assert_eq!(reading(&architecture, 13.5, 10), (3, 0.0));
+        assert_eq!(reading(&architecture, -5.0, 10), (0, 0.0));
+        let (step, part) = reading(&architecture, 1e9, 10);
+        assert!(step == 8 && part > 0.99);
+    }
+
+    #[test]
+    fn t13_and_l6_are_judged_as_the_levels_they_look_like() {
+        let mut probabilities = Array2::zeros((1, NONE + 1));
+        probabilities[[0, 18]] = 0.9; // T12
+        probabilities[[0, NONE]] = 0.1;
+        let judged = judged(&probabilities);
+        let index = |name: &str| name.parse::<Level>().unwrap().index();
+        assert_eq!(judged[0].levels[index("T12")], judged[0].levels[index("T13")]);
+        assert!((judged[0].none.exp() - (0.1 * 0.96 + 0.04 / 27.0)).abs() < 1e-9);
+        assert!(judged[0].levels[index("C1")] > -7.0);
+    }
+}

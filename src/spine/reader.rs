@@ -1,0 +1,268 @@
+//! From a volume to its named vertebrae.
+
+use std::ops::Range;
+
+use anyhow::Result;
+
+use super::bodies::{Body, locate};
+use super::course::{Rough, rough};
+use super::turned::{self, Turned};
+use crate::anatomy::Level;
+use crate::annotation::Centroid;
+use crate::decoding::sequence::{Flag, Named};
+use crate::inference::network::Network;
+use crate::network::StripPredictor;
+use crate::scan::{Geometry, Volume};
+use crate::straighten::Even;
+
+/// Voxels in mm of what the networks of bodies and of names are shown; they were taught with these.
+pub const BODIES_SPACING: f64 = 1.5;
+/// See [`BODIES_SPACING`].
+pub const NAMES_SPACING: f64 = 2.0;
+/// Millimetres to the sides, the front and the back of the course that are looked at: the views' reach, and for
+/// bodies what a curved spine may drift while it is walked along.
+const BODIES_MARGIN: f64 = 110.0;
+const NAMES_MARGIN: f64 = 125.0;
+/// A spine of fewer bodies than this may have been begun in the wrong place.
+const FEW: usize = 3;
+
+/// A picture whose best reading has less evidence shows hardly a spine: a leg, a head, a phantom.
+const HARDLY: f64 = -1.9;
+/// Evidence from which on a reading is too good for a turned picture, so that none is tried.
+const DOUBTED: f64 = -0.6;
+/// Confidence below which a name is flagged.
+const UNCERTAIN: f64 = 0.5;
+/// The evidence of a run counts as much as that of so many bodies to this power, as in its teaching: neighbours
+/// tell the same thing several times.
+const RUN: f64 = 6.0;
+const RUN_WEIGHT: f64 = 0.7;
+
+/// The networks that read a spine.
+pub struct Reader {
+    /// Finds rough bodies in the whole volume.
+    pub course: Network,
+    /// Finds exact centres along a course.
+    pub bodies: Box<dyn StripPredictor>,
+    /// Name them; several are averaged.
+    pub names: Vec<Box<dyn StripPredictor>>,
+}
+
+/// A named vertebra.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Vertebra {
+    /// Which one.
+    pub level: Level,
+    /// Centre of its body in mm from the volume's first voxel, LPS.
+    pub mm: [f64; 3],
+    /// How likely the level is right, from 0 to 1.
+    pub confidence: f64,
+    /// Other levels it may have, the likeliest first.
+    pub alternatives: Vec<(Level, f64)>,
+    /// What to look at.
+    pub flags: Vec<Flag>,
+}
+
+/// How likely all names are off by one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shift {
+    /// How likely, from 0 to 1.
+    pub chance: f64,
+    /// The first vertebra's level if so.
+    pub first: Level,
+}
+
+/// What was read.
+#[derive(Clone, Debug, Default)]
+pub struct Spine {
+    /// From the head down.
+    pub vertebrae: Vec<Vertebra>,
+    /// Bodies that have no name: what looks like one beyond the skull and the sacrum, or is none.
+    pub unnamed: Vec<Body>,
+    /// The likelier of both shifts by one.
+    pub shift: Option<Shift>,
+    /// Which way the picture reads better than as its header says.
+    pub turned: Option<Turned>,
+    /// What lies around the spine, as it was shown to the networks; nothing where no body was found.
+    pub even: Option<Even>,
+}
+
+impl Spine {
+    /// The vertebrae with their centres in mm from the volume's first voxel, LPS.
+    pub fn centroids(&self) -> Vec<Centroid> {
+        self.vertebrae.iter().map(|vertebra| Centroid { level: vertebra.level, mm: vertebra.mm }).collect()
+    }
+}
+
+impl Reader {
+    /// Reads the spine of a volume of Hounsfield units in LPS order.
+    pub fn read(&self, volume: &Volume) -> Result<Spine> {
+        let rough = rough(volume, &self.course)?;
+        let bodies = self.bodies(volume, &rough)?;
+        self.name(volume, bodies)
+    }
+
+    /// The bodies that can be reached from a rough course.
+    pub fn bodies(&self, volume: &Volume, rough: &Rough) -> Result<Vec<Body>> {
+        let Rough { row, singles } = rough;
+        let near: Vec<[f64; 3]> = row.iter().chain(singles).copied().collect();
+        if near.is_empty() {
+            return Ok(Vec::new());
+        }
+        let even = Even::part(volume, &around(&near, &volume.geometry, BODIES_MARGIN), BODIES_SPACING);
+        let mut best = if row.is_empty() { Vec::new() } else { locate(&even, self.bodies.as_ref(), row)? };
+        if best.len() < FEW.max(row.len()) {
+            let total = |bodies: &[Body]| bodies.iter().map(|body| body.score).sum::<f64>();
+            for &single in singles {
+                let other = locate(&even, self.bodies.as_ref(), &[single])?;
+                if total(&other) > total(&best) {
+                    best = other;
+                }
+            }
+        }
+        best.retain(|body| inside(body.mm, &volume.geometry));
+        Ok(best)
+    }
+
+    /// Names the bodies of a volume, which stand from the head down.
+    pub fn name(&self, volume: &Volume, bodies: Vec<Body>) -> Result<Spine> {
+        if bodies.is_empty() {
+            return Ok(Spine::default());
+        }
+        let centres: Vec<[f64; 3]> = bodies.iter().map(|body| body.mm).collect();
+        let even = Even::part(volume, &around(&centres, &volume.geometry, NAMES_MARGIN), NAMES_SPACING);
+        let reading = turned::reading(&even, &self.names, &centres)?;
+        let turned = self.turned(&even, &bodies, reading.evidence)?;
+        let best = turned.as_ref().map_or(reading.evidence, |turned| turned.evidence);
+        if best < HARDLY {
+            return Ok(Spine { unnamed: bodies, even: Some(even), ..Spine::default() });
+        }
+        let named = reading.named;
+        let used: Vec<usize> = named.iter().map(|named| named.body).collect();
+        let unnamed =
+            (0..bodies.len()).filter(|index| !used.contains(index)).map(|index| bodies[index]).collect();
+        let extent = volume.geometry.extent();
+        let shift = shift(&named);
+        let mut vertebrae: Vec<Vertebra> = named.into_iter().map(|named| vertebra(named, extent)).collect();
+        if let Some(Askew { upright, .. }) = turned {
+            vertebrae.iter_mut().for_each(|vertebra| vertebra.confidence *= upright);
+        }
+        for vertebra in vertebrae.iter_mut().filter(|vertebra| vertebra.confidence < UNCERTAIN) {
+            vertebra.flags.push(Flag::Uncertain);
+        }
+        let turned = turned.map(|askew| askew.turned);
+        Ok(Spine { vertebrae, unnamed, shift, turned, even: Some(even) })
+    }
+
+    /// Which way the picture is turned against its header, if it reads better so; `evidence` is that of the
+    /// reading as it is.
+    fn turned(&self, even: &Even, bodies: &[Body], evidence: f64) -> Result<Option<Askew>> {
+        if evidence > DOUBTED {
+            return Ok(None);
+        }
+        let weight = (bodies.len() as f64).min(RUN).powf(RUN_WEIGHT);
+        let mut best: Option<(Turned, f64)> = None;
+        let mut sum = 1.0;
+        for turned in Turned::ALL {
+            let other = turned::turned(even, &self.names[..1], bodies, turned)?.evidence;
+            sum += (weight * (other - evidence)).exp();
+            if other > best.map_or(evidence, |(_, evidence)| evidence) {
+                best = Some((turned, other));
+            }
+        }
+        Ok(best.map(|(turned, evidence)| Askew { turned, evidence, upright: 1.0 / sum }))
+    }
+}
+
+/// A picture that reads better turned.
+struct Askew {
+    turned: Turned,
+    /// Evidence of that reading.
+    evidence: f64,
+    /// How likely it is not turned after all.
+    upright: f64,
+}
+
+fn vertebra(named: Named, extent: [f64; 3]) -> Vertebra {
+    let half = named.level.diameter() / 2.0;
+    let cut = (0..3).any(|axis| !(half..=extent[axis] - half).contains(&named.mm[axis]));
+    let mut flags = named.flags;
+    flags.extend(cut.then_some(Flag::TouchesBorder));
+    Vertebra {
+        level: named.level,
+        mm: named.mm,
+        confidence: named.confidence,
+        alternatives: named.alternatives,
+        flags,
+    }
+}
+
+/// The likelier shift of all names by one, up or down.
+fn shift(named: &[Named]) -> Option<Shift> {
+    let first = named.first()?;
+    let by = |step: isize| -> Option<Shift> {
+        let moved = |level: Level| {
+            let value = isize::from(level.value()) + step;
+            u8::try_from(value).ok().and_then(Level::from_value)
+        };
+        let chance = |named: &Named| moved(named.level).map_or(0.0, |level| named.chances[level.index()]);
+        let chance = named.iter().map(chance).sum::<f64>() / named.len() as f64;
+        Some(Shift { chance, first: moved(first.level)? })
+    };
+    [by(-1), by(1)].into_iter().flatten().max_by(|a, b| a.chance.total_cmp(&b.chance))
+}
+
+/// Voxels within `margin` mm of some points to the sides, the front and the back.
+fn around(points: &[[f64; 3]], geometry: &Geometry, margin: f64) -> [Range<usize>; 3] {
+    std::array::from_fn(|axis| {
+        let size = geometry.shape[axis];
+        if axis == 2 {
+            return 0..size;
+        }
+        let places = || points.iter().map(|mm| mm[axis]);
+        let index = |mm: f64| ((mm / geometry.spacing[axis]).max(0.0) as usize).min(size);
+        let low = index(places().fold(f64::INFINITY, f64::min) - margin).min(size.saturating_sub(1));
+        let high = index(places().fold(f64::NEG_INFINITY, f64::max) + margin) + 1;
+        low..high.min(size).max(low + 1)
+    })
+}
+
+/// Whether a body's centre lies in the scan: of one that does not, less than half is there.
+fn inside(mm: [f64; 3], geometry: &Geometry) -> bool {
+    let extent = geometry.extent();
+    (0..3).all(|axis| (0.0..=extent[axis]).contains(&mm[axis]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_looked_at_lies_around_the_points_and_inside_the_volume() {
+        let geometry = Geometry { shape: [200, 100, 50], spacing: [2.0, 2.0, 5.0], affine: [[0.0; 4]; 3] };
+        assert_eq!(around(&[[190.0, 20.0, 20.0]], &geometry, 50.0), [70..121, 0..36, 0..50]);
+        assert_eq!(around(&[[-500.0, 900.0, 20.0]], &geometry, 50.0), [0..1, 99..100, 0..50]);
+        assert!(inside([398.0, 0.0, 10.0], &geometry) && !inside([10.0, 10.0, -0.1], &geometry));
+    }
+
+    #[test]
+    fn a_shift_is_as_likely_as_all_bodies_say() {
+        let named = |name: &str, up: f64| {
+            let level: Level = name.parse().unwrap();
+            let mut chances = [0.0; 28];
+            chances[level.index()] = 1.0 - up;
+            chances[Level::from_value(level.value() - 1).unwrap().index()] = up;
+            Named {
+                body: 0,
+                level,
+                mm: [0.0; 3],
+                confidence: 1.0 - up,
+                chances,
+                alternatives: vec![],
+                flags: vec![],
+            }
+        };
+        let shift = shift(&[named("T12", 0.1), named("L1", 0.2)]).unwrap();
+        assert_eq!(shift.first.name(), "T11");
+        assert!((shift.chance - 0.15).abs() < 1e-9);
+    }
+}

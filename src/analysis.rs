@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use crate::anatomy::Level;
 use crate::decoding::candidate::{self, Candidate};
-use crate::decoding::labels::Inside;
 use crate::decoding::sequence::{Flag, Named};
 use crate::decoding::{self, Thresholds, Vertebra, by_median, runs};
 use crate::inference::cutting::Cutting;
@@ -68,8 +67,6 @@ pub struct Analysis {
     pub scale: Scale,
     /// Its voxels that the detection network marked.
     pub detected_voxels: usize,
-    /// Where it sees bodies.
-    pub inside: Inside,
     /// From the head down.
     pub found: Vec<Found>,
 }
@@ -136,11 +133,7 @@ pub fn analyse(
         (Decode::Sequence, None) => sequence(runs::candidates(&levels, spacing), spacing, extent),
     };
     let detected_voxels = mask.iter().filter(|&&value| value > 0).count();
-    let inside = match answers.bodies {
-        Some(field) => field.inside(),
-        None => Inside { values: mask.mapv(|value| if value > 0 { 1.0 } else { -1.0 }), grid },
-    };
-    Ok(Analysis { volume, scale, detected_voxels, inside, found })
+    Ok(Analysis { volume, scale, detected_voxels, found })
 }
 
 /// The most likely sequence over candidate bodies of a scan that ends at `extent`, in mm.

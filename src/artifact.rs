@@ -22,21 +22,27 @@ pub fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Re
         };
         fs::create_dir_all(folder)
             .with_context(|| format!("the folder {} cannot be created", folder.display()))?;
-        let mut unfinished = tempfile::Builder::new().prefix(".").suffix(UNFINISHED).tempfile_in(folder)?;
+        let mut unfinished = temporary().tempfile_in(folder)?;
         let mut buffer = BufWriter::new(unfinished.as_file_mut());
         fill(&mut buffer)?;
         buffer.flush()?;
         drop(buffer);
-        #[cfg(unix)]
-        {
-            // A temporary is private to its owner; a result is as readable as any new file.
-            use std::os::unix::fs::PermissionsExt;
-            unfinished.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-        }
         unfinished.persist(path)?;
         Ok(())
     };
     attempt().with_context(|| format!("{} could not be written", path.display()))
+}
+
+/// A temporary that is as readable as any new file: the user's mask decides, since a result may be a patient's.
+fn temporary() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".").suffix(UNFINISHED);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    builder
 }
 
 /// Makes a folder and tries whether files can be written into it, so that a long run does not end in vain.

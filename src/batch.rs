@@ -164,7 +164,7 @@ pub fn read_ahead<T: Send>(
     })
 }
 
-/// Refuses scans whose results would overwrite each other.
+/// Refuses scans whose samples would overwrite each other.
 pub fn check_names(paths: &[PathBuf]) -> Result<()> {
     let mut seen: HashMap<String, &Path> = HashMap::new();
     for path in paths {
@@ -178,6 +178,15 @@ pub fn check_names(paths: &[PathBuf]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Does the work for one scan; a panic in it, of a dependency for example, is that scan's failure and no more.
+pub fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|cause| {
+        let text = cause.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
+        Err(anyhow!("it could not be analysed: an error in this program ({text}); please report it"))
+    })
 }
 
 #[cfg(test)]
@@ -243,12 +252,15 @@ mod tests {
     #[test]
     fn equal_names_in_different_folders_are_refused() {
         let paths = ["a/x.nii.gz", "b/x.nii"].map(PathBuf::from);
-        assert!(
-            check_names(&paths)
-                .unwrap_err()
-                .to_string()
-                .contains("a/x.nii.gz and b/x.nii have the same name")
-        );
+        let error = check_names(&paths).unwrap_err().to_string();
+        assert!(error.contains("a/x.nii.gz and b/x.nii have the same name"), "{error}");
         assert!(check_names(&paths[..1]).is_ok());
+    }
+
+    #[test]
+    fn a_panic_is_one_scans_failure() {
+        let error = guarded(|| -> Result<()> { panic!("an index of {}", 7) }).unwrap_err().to_string();
+        assert!(error.contains("an index of 7"), "{error}");
+        assert_eq!(guarded(|| Ok(1)).unwrap(), 1);
     }
 }

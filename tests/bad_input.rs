@@ -164,7 +164,13 @@ fn a_spacing_that_is_no_number_beside_an_sform_is_a_warning() {
 
 #[test]
 fn an_orientation_without_direction() {
-    check("axis without a direction", |scan| spoil(scan, |bytes| set(bytes, 280, &[0; 48])));
+    check("axis without a direction", |scan| {
+        spoil(scan, |bytes| {
+            // No sform worth the name, and no qform.
+            set(bytes, 252, &[0; 2]);
+            set(bytes, 280, &[0; 48]);
+        });
+    });
 }
 
 #[test]

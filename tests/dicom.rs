@@ -84,16 +84,83 @@ fn what_is_no_box_of_slices_is_refused_with_a_sentence() {
     ct().write(&folder.path().join("gap"), &small(), |index| format!("{index}"));
     std::fs::remove_file(folder.path().join("gap/3")).unwrap();
     assert!(sentence("gap").contains("5.00 mm between 2 and 4, 2.50 mm elsewhere"), "{}", sentence("gap"));
-    let tilted = Series { shear: 0.5, ..ct() };
-    tilted.write(&folder.path().join("tilt"), &small(), |index| format!("{index}"));
-    assert!(sentence("tilt").contains("tilted by 11.3 degrees"), "{}", sentence("tilt"));
     std::fs::create_dir(folder.path().join("empty")).unwrap();
     assert!(sentence("empty").contains("no file in it begins like a DICOM file"));
     ct().write(&folder.path().join("cut"), &small(), |index| format!("{index}"));
     let slice = folder.path().join("cut/2");
     let bytes = std::fs::read(&slice).unwrap();
     std::fs::write(&slice, &bytes[..bytes.len() - 20]).unwrap();
-    assert!(sentence("cut").contains("cut/2 is a damaged DICOM file"), "{}", sentence("cut"));
+    let cut = sentence("cut");
+    assert!(cut.contains("unevenly spaced") && cut.contains("left out: it is a damaged DICOM file"), "{cut}");
+}
+
+#[test]
+fn a_tilted_gantry_is_put_right_along_the_patients_axes() {
+    let folder = tempfile::tempdir().unwrap();
+    // A plate of bone at right angles to y: in a tilted scan it moves from slice to slice.
+    let tilted = Series { shear: 0.6, ..ct() };
+    let plate = Array3::from_shape_fn((20, 30, 16), |(_, y, z)| {
+        let back = 1.2 * y as f64 + 0.6 * z as f64;
+        if (18.0..24.0).contains(&back) { 900 } else { 0 }
+    });
+    tilted.write(folder.path(), &plate, |index| format!("{index}"));
+    let Scan { volume, frame } = Scan::read(folder.path(), true).unwrap();
+    assert!(volume.warnings[0].contains("13 degrees from being at right angles"), "{:?}", volume.warnings);
+    let [x, y, z] = volume.geometry.shape.map(|size| size / 2);
+    // Now it stands at the same y in every slice.
+    for slice in 2..volume.geometry.shape[2] - 2 {
+        let column: Vec<usize> =
+            (0..volume.geometry.shape[1]).filter(|&row| volume.voxels[[x, row, slice]] > 700.0).collect();
+        let middle = column.iter().sum::<usize>() as f64 / column.len() as f64 * volume.geometry.spacing[1];
+        assert!((middle - 21.0).abs() < 1.5, "slice {slice}: {middle} of {y}, {z}");
+    }
+    let mm = [6.0, 20.0, 15.0];
+    let there = frame.from_stored(frame.to_stored(mm));
+    assert!((0..3).all(|axis| (there[axis] - mm[axis]).abs() < 1e-9), "{there:?}");
+}
+
+#[test]
+fn files_that_are_no_slices_never_cost_the_series() {
+    let folder = tempfile::tempdir().unwrap();
+    let tall = Array3::from_shape_fn((5, 4, 40), |(x, y, z)| (x * 100 + y * 10 + z) as i16 - 500);
+    ct().write(folder.path(), &tall, |index| format!("{index:02}"));
+    std::fs::write(folder.path().join("zzz"), [&[0u8; 128][..], b"DICM"].concat()).unwrap();
+    std::fs::copy(folder.path().join("00"), folder.path().join("DICOMDIR")).unwrap();
+    std::fs::remove_file(folder.path().join("17")).unwrap();
+    let volume = dicom::read(folder.path()).unwrap();
+    // What is missing is the mean of its neighbours.
+    assert_eq!(volume.voxels, tall.mapv(f32::from));
+    assert!(
+        volume.warnings[0].contains("1 of its files were left out") && volume.warnings[0].contains("(zzz)")
+    );
+    assert!(volume.warnings[1].contains("missing between 16 and 18"), "{:?}", volume.warnings);
+    // Another patient's picture is named for what it is.
+    let other = folder.path().join("other");
+    ct().write(&other, &small(), |index| format!("{index}"));
+    for file in std::fs::read_dir(&other).unwrap() {
+        let path = file.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        let at = bytes.windows(8).position(|window| window == b"CS\x02\0CT\x08\0").unwrap();
+        let mut spoiled = bytes.clone();
+        spoiled[at + 4..at + 6].copy_from_slice(b"MR");
+        std::fs::write(&path, spoiled).unwrap();
+    }
+    let error = format!("{:#}", dicom::read(&other).unwrap_err());
+    assert!(error.contains("its modality is MR, not CT (0, 1, 2 and 3 more)"), "{error}");
+}
+
+#[test]
+fn a_series_for_every_slice_and_one_number_for_all_are_one_volume() {
+    let folder = tempfile::tempdir().unwrap();
+    for (index, slice) in small().axis_iter(ndarray::Axis(2)).enumerate() {
+        let one = slice.insert_axis(ndarray::Axis(2)).to_owned();
+        let place = ct().origin[2] + 2.5 * index as f64;
+        let own = Series { uid: format!("1.2.{index}"), origin: [-100.0, 40.0, place], ..ct() };
+        own.write(folder.path(), &one, |_| format!("{index}"));
+    }
+    let volume = dicom::read(folder.path()).unwrap();
+    assert_eq!(volume.voxels, small().mapv(f32::from));
+    assert!(volume.warnings[0].contains("a series of its own"), "{:?}", volume.warnings);
 }
 
 #[test]
@@ -115,7 +182,7 @@ fn an_element_that_claims_more_than_the_file_holds_costs_no_memory() {
         error
     };
     let error = claims(b"\x28\0\x10\0US", 4, b"UL\xff\x7f");
-    assert!(error.contains("2 is a damaged DICOM file") && error.contains("claims 32767 bytes"), "{error}");
+    assert!(error.contains("damaged DICOM file") && error.contains("claims 32767 bytes"), "{error}");
     let error = claims(b"\xe0\x7f\x10\0OW", 8, &0xffff_fff0u32.to_le_bytes());
     assert!(error.contains("element (7FE0,0010) claims 4294967280 bytes"), "{error}");
     let error = claims(b"\x02\0\x02\0UI", 4, b"UN\0\0\xf0\xff\xff\xff");

@@ -38,7 +38,7 @@ fn the_shipped_models_name_the_shipped_phantoms_in_every_format() {
     let folder = tempfile::tempdir().unwrap();
     let names = dataset(folder.path());
     assert_eq!(names.len(), 3);
-    let formats = "--format json,markups,csv,verse,lml,mask,preview";
+    let formats = "--format json,markups,csv,verse,lml,mask,preview,evidence";
     let ran = run(folder.path(), &format!("predict scans --output out {} {formats}", models()));
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let (mut right, mut all) = (0, 0);
@@ -47,7 +47,7 @@ fn the_shipped_models_name_the_shipped_phantoms_in_every_format() {
         assert!(ran.stdout.contains(name));
         let out = |ending: &str| folder.path().join("out").join(format!("{name}{ending}"));
         let document = json(&out(".vertebrae.json"));
-        assert_eq!(document["schema"], "vertebrae/prediction/1");
+        assert_eq!(document["schema"], "vertebrae/prediction/2");
         let found = document["vertebrae"].as_array().unwrap();
         let labels: Vec<Level> =
             found.iter().map(|v| v["label"].as_str().unwrap().parse().unwrap()).collect();

@@ -77,7 +77,7 @@ fn of_twenty_scans_four_broken_ones_are_told_apart_and_tried_again_alone() {
     // Other models: nothing counts as done.
     let others = folder.path().join("models");
     std::fs::create_dir(&others).unwrap();
-    scratch::models(&others, [0.0, 1.0], 5.0);
+    scratch::other_names(&root().join("saved_models"), &others);
     let command = command.replace(&models(), "--models models");
     let ran = run(folder.path(), &format!("{command} --resume --shard 1/10 --quiet"));
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""), "{}", ran.stderr);

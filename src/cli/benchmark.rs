@@ -1,5 +1,6 @@
 //! `benchmark`: seconds of both full-size networks on this machine.
 
+use super::stdout::say;
 use anyhow::Result;
 use clap::Args;
 
@@ -27,26 +28,26 @@ impl Benchmark {
         let report =
             benchmark::run(self.computing.device(), self.repeat, self.batch, &Progress::on_stderr())?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&report)?);
+            say!("{}", serde_json::to_string_pretty(&report)?);
             return Ok(());
         }
-        println!("vertebrae {} on {}", report.vertebrae, report.device);
-        println!("{} threads, {} kernels, best of {}", report.threads, report.simd, self.repeat);
+        say!("vertebrae {} on {}", report.vertebrae, report.device);
+        say!("{} threads, {} kernels, best of {}", report.threads, report.simd, self.repeat);
         if let Some(peak) = report.peak {
-            println!("peak {:.0} GFLOP/s, {:.1} GB/s", peak.gflops, peak.gigabytes);
+            say!("peak {:.0} GFLOP/s, {:.1} GB/s", peak.gflops, peak.gigabytes);
         }
         for (name, figures) in &report.networks {
-            println!("\n{name}: {} weights", figures.params);
+            say!("\n{name}: {} weights", figures.params);
             let line = |best: f64, median: f64| format!("{best:.4} s (median {median:.4} s)");
-            println!("  one prediction     {}", line(figures.forward_best, figures.forward_median));
-            println!("  one training step  {}", line(figures.train_step, figures.train_step_median));
+            say!("  one prediction     {}", line(figures.forward_best, figures.forward_median));
+            say!("  one training step  {}", line(figures.train_step, figures.train_step_median));
             if let Some(difference) = figures.difference {
-                println!("  prediction differs from the processor's by {difference:.1e} at most");
+                say!("  prediction differs from the processor's by {difference:.1e} at most");
             }
             for layer in &figures.layers {
                 let [a, b, c] = layer.kernel;
                 let [x, y, z] = layer.size;
-                println!(
+                say!(
                     "  {:>4} -> {:<4} {a}x{b}x{c:<3} on {:>12} {:>8.2} ms {:>6.0} GFLOP/s, floor {:.2} ms",
                     layer.inputs,
                     layer.outputs,

@@ -1,5 +1,6 @@
 //! `devices`: the processor and the cards that networks can be computed on.
 
+use super::stdout::say;
 use anyhow::Result;
 use clap::Args;
 
@@ -12,7 +13,7 @@ impl Devices {
     pub fn run(self) -> Result<()> {
         for found in devices() {
             let state = if found.usable { "usable" } else { "not usable" };
-            println!("{:<7} {state:<10}  {}", found.device.to_string(), found.description);
+            say!("{:<7} {state:<10}  {}", found.device.to_string(), found.description);
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! `gen-phantom`: synthetic spine CTs with their annotations.
 
+use super::stdout::say;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -43,7 +44,7 @@ enum People {
 impl GenPhantom {
     pub fn run(self) -> Result<()> {
         let numbers = self.sharding.part((0..self.scans).collect());
-        println!("Generating {} phantoms", numbers.len());
+        say!("Generating {} phantoms", numbers.len());
         let name = |number: usize| format!("phantom-{}-{number:03}.nii.gz", self.seed);
         let paths: Vec<PathBuf> = numbers.iter().map(|&number| self.folder.join(name(number))).collect();
         let cohort = match self.cohort {
@@ -56,7 +57,7 @@ impl GenPhantom {
             // The annotation first: a scan without one would be an error to the commands that read it.
             lml::write(&lml::beside(path), &phantom.centroids)?;
             scan::nifti::write(path, &phantom.voxels, &phantom.geometry)?;
-            println!("{} / {}", done.fetch_add(1, Ordering::Relaxed) + 1, paths.len());
+            say!("{} / {}", done.fetch_add(1, Ordering::Relaxed) + 1, paths.len());
             Ok(())
         });
         failures.into_result(paths.len())

@@ -1,5 +1,6 @@
 //! What both sample generators share: the announcement, the count of scans done, the bad ones.
 
+use super::stdout::say;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -20,7 +21,7 @@ pub fn for_each_scan(
     let scans = scan::find(dataset)?;
     batch::check_names(&scans)?;
     let scans = sharding.part(scans);
-    println!(
+    say!(
         "Generating {} {kind} samples of size {} for {} scans",
         per_scan * scans.len(),
         size.map(|part| part.to_string()).join(" x "),
@@ -29,7 +30,7 @@ pub fn for_each_scan(
     let done = AtomicUsize::new(0);
     let failures = batch::for_each(&scans, |_, path| {
         let result = work(path);
-        println!("{} / {}", done.fetch_add(1, Ordering::Relaxed) + 1, scans.len());
+        say!("{} / {}", done.fetch_add(1, Ordering::Relaxed) + 1, scans.len());
         result
     });
     failures.into_result(scans.len())

@@ -1,4 +1,5 @@
-//! Ctrl-C: the first ends a run after the scan at hand, the second at once.
+//! Ctrl-C, and the SIGTERM of Slurm, Docker and systemd: the first ends a run after the scan at hand, the second at
+//! once.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ pub const EXIT_CODE: u8 = 130;
 pub struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Listens from now on. Where that cannot be, Ctrl-C ends the program as usual.
+    /// Listens from now on. Where that cannot be, the signals end the program as usual.
     pub fn listen() -> Interrupt {
         let came = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&came);

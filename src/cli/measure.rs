@@ -148,7 +148,6 @@ impl Measure {
                     entry.result = Some(result);
                 }
                 Err(error) => {
-                    progress.warn(&format!("error: {error:#}"));
                     entry.error = Some(format!("{error:#}"));
                     failures.add(path, error);
                 }

@@ -1,5 +1,6 @@
 //! `report`: one page and one list over the results of many runs.
 
+use super::stdout::say;
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
@@ -26,7 +27,7 @@ impl Report {
         let output = self.output.unwrap_or_else(|| self.folders[0].clone());
         artifact::check_folder(&output)?;
         collection.write(&output, true)?;
-        println!("{}: {done} scans with results, {failed} without", output.join("report.html").display());
+        say!("{}: {done} scans with results, {failed} without", output.join("report.html").display());
         Ok(())
     }
 }

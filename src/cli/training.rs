@@ -1,5 +1,6 @@
 //! What both training subcommands share.
 
+use super::stdout::say;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
@@ -122,7 +123,7 @@ impl Task for Run<'_> {
     {
         let progress = Progress::on_stderr();
         train::<B>(self.options, self.training, self.validation, self.resumed, &device, &progress, |epoch| {
-            println!("{epoch}");
+            say!("{epoch}");
             Ok(())
         })
     }
@@ -181,7 +182,7 @@ impl Training {
             checkpoints: self.checkpoints.clone(),
             logs: self.logs.join(format!("{kind}-{now}")),
         };
-        println!(
+        say!(
             "training the {kind} network ({filters} filters) on {} samples, checking with {}",
             training.count(),
             validation.count()
@@ -199,7 +200,7 @@ impl Training {
             true => weights.write_half(&self.model)?,
             false => weights.write(&self.model)?,
         }
-        println!("saved {}", self.model.display());
+        say!("saved {}", self.model.display());
         Ok(())
     }
 }

@@ -7,6 +7,11 @@ use crate::anatomy::{Level, Region};
 use crate::annotation::Centroid;
 use crate::sampling::random::Legacy;
 
+/// A found vertebra this close in mm to an annotated one points at its body and no other.
+const CLOSE: f64 = 8.0;
+/// Bodies in view and slice distances in mm that scans are grouped by: up to each, and beyond the last.
+const IN_VIEW: [usize; 3] = [6, 9, 13];
+const THICK: [f64; 3] = [1.5, 2.5, 4.0];
 /// Sets of scans redrawn for an interval.
 const REDRAWN: usize = 1000;
 /// Shares of them below and above an interval.
@@ -21,6 +26,19 @@ pub struct Case {
     pub annotated: Vec<Centroid>,
     /// What was found.
     pub found: Vec<Centroid>,
+    /// How sure each found one's name is, where that is known.
+    pub certainty: Vec<Certainty>,
+    /// Distance of the scan's slices in mm, where that is known.
+    pub thickness: Option<f64>,
+}
+
+/// How sure a name is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Certainty {
+    /// From 0 to 1.
+    pub confidence: f64,
+    /// Whether the run may be shifted or a level may be transitional.
+    pub flagged: bool,
 }
 
 /// Figures over some vertebrae of some scans.
@@ -30,6 +48,8 @@ pub struct Figures {
     pub annotated: usize,
     /// Those with a found vertebra within reach, whatever its label.
     pub located: usize,
+    /// Those with one within [`CLOSE`].
+    pub close: usize,
     /// Those whose nearest found vertebra within reach has their label.
     pub identified: usize,
     /// Found vertebrae.
@@ -67,6 +87,7 @@ pub fn figures<'a>(
     let mut figures = Figures {
         annotated: 0,
         located: 0,
+        close: 0,
         identified: 0,
         found: 0,
         confirmed: 0,
@@ -81,6 +102,7 @@ pub fn figures<'a>(
             figures.annotated += 1;
             if let Some((found, mm)) = nearest(annotated, &case.found, reach) {
                 figures.located += 1;
+                figures.close += usize::from(mm <= CLOSE);
                 figures.identified += usize::from(found.level == annotated.level);
                 distances.push(mm);
             }
@@ -135,8 +157,8 @@ pub fn interval(cases: &[Case], reach: f64, counts: impl Fn(Level) -> bool) -> [
 /// Markdown tables: all, by region, by level, by scan.
 pub fn tables(cases: &[Case], reach: f64) -> String {
     let mut text = String::from(
-        "| | annotated | located | named right | 95 % interval | found | confirmed | false alarms | mean mm \
-         | median mm | 95th percentile mm |\n|---|---|---|---|---|---|---|---|---|---|---|\n",
+        "| | annotated | located | within 8 mm | named right | 95 % interval | found | confirmed | false alarms | mean mm \
+         | median mm | 95th percentile mm |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     let mut row = |name: &str, counts: &dyn Fn(Level) -> bool| {
         let figures = figures(cases, reach, counts);
@@ -150,9 +172,10 @@ pub fn tables(cases: &[Case], reach: f64) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "| {name} | {} | {} | {} | {interval} | {} | {} | {} | {} | {} | {} |",
+            "| {name} | {} | {} | {} | {} | {interval} | {} | {} | {} | {} | {} | {} |",
             figures.annotated,
             share(figures.located),
+            share(figures.close),
             share(figures.identified),
             figures.found,
             figures.confirmed,
@@ -176,6 +199,7 @@ pub fn tables(cases: &[Case], reach: f64) -> String {
     }
     let right = cases.iter().filter(|case| case.entirely_right(reach)).count();
     let _ = write!(text, "\n{right} of {} scans entirely right.\n\n", cases.len());
+    text.push_str(&groups(cases, reach));
     text.push_str(
         "| scan | annotated | located | named right | false alarms | mean mm |\n|---|---|---|---|---|---|\n",
     );
@@ -188,6 +212,52 @@ pub fn tables(cases: &[Case], reach: f64) -> String {
             case.name
         );
     }
+    text
+}
+
+/// A table by bodies in view and by slice distance.
+fn groups(cases: &[Case], reach: f64) -> String {
+    let mut text = String::from(
+        "| scans | | annotated | located | named right | 95 % interval | entirely right | mean mm |\n\
+         |---|---|---|---|---|---|---|---|\n",
+    );
+    let mut row = |name: String, belongs: &dyn Fn(&Case) -> bool| {
+        let group: Vec<Case> = cases.iter().filter(|case| belongs(case)).cloned().collect();
+        if group.is_empty() {
+            return;
+        }
+        let figures = figures(&group, reach, |_| true);
+        let [low, high] = interval(&group, reach, |_| true);
+        let right = group.iter().filter(|case| case.entirely_right(reach)).count();
+        let _ = writeln!(
+            text,
+            "| {name} | {} | {} | {} | {} ({:.1} %) | {low:.1} to {high:.1} | {right} | {:.1} |",
+            group.len(),
+            figures.annotated,
+            figures.located,
+            figures.identified,
+            figures.rate(),
+            figures.mean
+        );
+    };
+    let mut least = 0;
+    for most in IN_VIEW.into_iter().chain([usize::MAX]) {
+        let name =
+            if most == usize::MAX { format!("over {least} bodies") } else { format!("up to {most} bodies") };
+        row(name, &|case| (least + 1..=most).contains(&case.annotated.len()));
+        least = most;
+    }
+    let mut least = 0.0;
+    for most in THICK.into_iter().chain([f64::INFINITY]) {
+        let name = if most.is_infinite() {
+            format!("slices over {least} mm")
+        } else {
+            format!("slices up to {most} mm")
+        };
+        row(name, &|case| case.thickness.is_some_and(|thickness| thickness > least && thickness <= most));
+        least = most;
+    }
+    text.push('\n');
     text
 }
 
@@ -204,6 +274,8 @@ mod tests {
             name: "a".to_owned(),
             annotated: vec![at("T1", 0.0), at("T2", 30.0), at("T3", 60.0)],
             found: vec![at("T1", 3.0), at("T3", 29.0), at("T9", 200.0)],
+            certainty: vec![],
+            thickness: Some(2.0),
         }
     }
 
@@ -227,10 +299,12 @@ mod tests {
     #[test]
     fn tables_name_every_level_and_scan_that_occurs() {
         let text = tables(&[case()], 20.0);
-        assert!(text.contains("| T2 | 1 | 1 (100.0 %) | 0 (0.0 %) |"), "{text}");
+        assert!(text.contains("| T2 | 1 | 1 (100.0 %) | 1 (100.0 %) | 0 (0.0 %) |"), "{text}");
         assert!(
             text.contains("0 of 1 scans entirely right.") && text.contains("| a | 3 | 2 | 1 | 1 | 2.0 |")
         );
         assert!(!text.contains("| L1 |"));
+        assert!(text.contains("| up to 6 bodies | 1 | 3 | 2 | 1 (33.3 %) |"), "{text}");
+        assert!(text.contains("| slices up to 2.5 mm | 1 |") && !text.contains("over"), "{text}");
     }
 }

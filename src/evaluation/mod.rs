@@ -1,6 +1,7 @@
 //! How well found vertebrae agree with annotated ones (SPEC §8.4).
 
 pub mod accuracy;
+pub mod calibration;
 mod summary;
 
 pub use summary::{Summary, Tally, numpy_mean};

@@ -4,7 +4,6 @@ use anyhow::Result;
 use ndarray::{Array3, Array4, Array5, ArrayView1, Axis, s};
 
 use crate::anatomy::Level;
-use crate::decoding::labels::Inside;
 use crate::learning::softmax;
 use crate::network::{Input, Predictor, output};
 use crate::scan::{Grid, Volume, reduce};
@@ -105,11 +104,6 @@ impl Field {
             (Some(x), Some(y), Some(z)) => coarse[[x, y, z]],
             _ => 0,
         })
-    }
-
-    /// Where bodies are.
-    pub fn inside(&self) -> Inside {
-        Inside { values: self.values.index_axis(Axis(0), output::BODY).to_owned(), grid: self.grid }
     }
 
     /// How likely each level value is in a voxel, given that it is a body's.

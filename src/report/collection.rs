@@ -58,7 +58,14 @@ impl Collection {
         let mut add = |lines: Option<&mut dyn Write>| -> Result<()> {
             let mut lines = lines;
             for path in &self.documents {
-                let document: Document = artifact::read_json(path)?;
+                // One that is damaged or another program's is no reason to hide the rest.
+                let document: Document = match artifact::read_json(path) {
+                    Ok(document) => document,
+                    Err(error) => {
+                        rows.push(Row::failed(path, &format!("{error:#}")));
+                        continue;
+                    }
+                };
                 if let Some(lines) = &mut lines {
                     serde_json::to_writer(&mut **lines, &document)?;
                     writeln!(lines)?;
@@ -80,8 +87,15 @@ impl Collection {
     }
 }
 
-/// The preview beside a document.
+/// The documents of predictions in a folder and those below it, by path.
+pub fn documents(folder: &Path) -> Result<Vec<PathBuf>> {
+    Ok(Collection::of(&[folder.to_owned()])?.documents)
+}
+
+/// The picture beside a document: why its vertebrae have their names, or else the preview.
 fn picture(document: &Path) -> PathBuf {
     let text = document.to_string_lossy();
-    PathBuf::from(format!("{}.png", text.strip_suffix(DOCUMENT).unwrap_or(&text)))
+    let stem = text.strip_suffix(DOCUMENT).unwrap_or(&text);
+    let evidence = PathBuf::from(format!("{stem}_evidence.png"));
+    if evidence.is_file() { evidence } else { PathBuf::from(format!("{stem}.png")) }
 }

@@ -3,6 +3,8 @@
 mod boxplot;
 mod canvas;
 pub mod collection;
+mod evidence;
+pub mod layout;
 mod measure;
 pub mod numbers;
 mod page;
@@ -12,5 +14,6 @@ pub mod run;
 mod thumbnail;
 
 pub use boxplot::boxplot;
+pub use evidence::evidence;
 pub use measure::MeasureText;
 pub use picture::{preview, sagittal};

@@ -7,6 +7,8 @@ use ndarray::{Array2, Array3, Axis};
 
 use super::canvas::{Anchor, Canvas, Rgb};
 use crate::annotation::Centroid;
+use crate::scan::Grid;
+use crate::straighten::Even;
 
 /// Annotated centroids and what is found.
 const ANNOTATED: Rgb = [90, 220, 120];
@@ -59,16 +61,17 @@ pub fn sagittal(
 }
 
 /// Saves what was found as seen from the side and from the front (the patient's right on the left), the names
-/// between both; the arguments are those of [`sagittal`].
+/// between both; centroids are in mm as the grid counts them.
 ///
 /// `window` holds the intensities shown as black and white; without it each view has its own.
-pub fn preview(
-    path: &Path,
-    volume: &Array3<f32>,
-    spacing: f64,
-    found: &[Centroid],
-    window: Option<[f32; 2]>,
-) -> Result<()> {
+pub fn preview(path: &Path, even: &Even, found: &[Centroid], window: Option<[f32; 2]>) -> Result<()> {
+    let volume = &even.voxels.mapv(f32::from);
+    let Grid { spacing, origin, .. } = even.grid;
+    let on_grid = |centroid: &Centroid| Centroid {
+        mm: std::array::from_fn(|axis| centroid.mm[axis] - origin[axis]),
+        ..*centroid
+    };
+    let found: &Vec<Centroid> = &found.iter().map(on_grid).collect();
     let side = Panel::new(volume, spacing, found, Seen::FromTheSide, AROUND, 0);
     let [width, height] = side.size();
     let front = Panel::new(volume, spacing, found, Seen::FromTheFront, AROUND, width + MARGIN);
@@ -237,13 +240,18 @@ fn own_window(plane: &Array2<f32>) -> [f32; 2] {
 mod tests {
     use super::*;
 
+    fn even(voxels: Array3<i16>) -> Even {
+        let grid = Grid { shape: voxels.dim().into(), spacing: 1.0, origin: [0.0; 3] };
+        Even { voxels, grid }
+    }
+
     #[test]
     fn a_picture_is_saved_even_of_a_tiny_constant_volume() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tiny.png");
         for draw in [
             |path: &Path| sagittal(path, &Array3::zeros((1, 1, 1)), 1.0, &[], &[]),
-            |path: &Path| preview(path, &Array3::zeros((1, 1, 1)), 1.0, &[], None),
+            |path: &Path| preview(path, &even(Array3::zeros((1, 1, 1))), &[], None),
         ] {
             draw(&path).unwrap();
             assert!(std::fs::read(&path).unwrap().starts_with(b"\x89PNG"));
@@ -255,10 +263,10 @@ mod tests {
     fn a_window_shows_an_intensity_in_the_same_grey_in_every_scan() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.png");
-        for other in [30.0, 400.0] {
-            let mut volume = Array3::from_elem((6, 6, 6), 30.0);
+        for other in [30, 400] {
+            let mut volume = Array3::from_elem((6, 6, 6), 30);
             volume.slice_mut(ndarray::s![.., .., 3..]).fill(other);
-            preview(&path, &volume, 1.0, &[], Some([-10.0, 90.0])).unwrap();
+            preview(&path, &even(volume), &[], Some([-10.0, 90.0])).unwrap();
             let picture = tiny_skia::Pixmap::load_png(&path).unwrap();
             let foot = picture.pixel(3, picture.height() - 1).unwrap();
             assert_eq!([foot.red(), foot.green(), foot.blue()], [102; 3]);

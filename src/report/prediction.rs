@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::analysis::Found;
 use crate::anatomy::Level;
 use crate::annotation::landmark::Landmark;
 use crate::annotation::verse;
 use crate::decoding::sequence::Flag;
 use crate::scan::Geometry;
+use crate::scan::hounsfield::Finding;
+use crate::spine::{self, turned::Turned};
 
 /// Name and version of the document's schema, see docs/formats.md.
-pub const SCHEMA: &str = "vertebrae/prediction/1";
+pub const SCHEMA: &str = "vertebrae/prediction/2";
 
 /// A scan and what was found in it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,24 +24,47 @@ pub struct Document {
     pub version: String,
     /// What was read.
     pub input: File,
-    /// The detection and the identification model.
-    pub models: [File; 2],
+    /// The models of the course, the bodies and the names.
+    pub models: Vec<File>,
     /// The stored grid.
     pub image: Image,
     /// Where it was computed.
     pub device: String,
     /// How long it took, reading included.
     pub seconds: f64,
+    /// What is wrong with the voxels' values, as far as that can be told.
+    pub intensities: Option<Finding>,
     /// What the reader had to put right, a sentence each.
     pub warnings: Vec<String>,
+    /// Which way the picture reads better than as its header says.
+    pub turned: Option<Turned>,
+    /// How likely all names are off by one, if there are any.
+    pub shift: Option<Shift>,
     /// From the head down.
     pub vertebrae: Vec<Vertebra>,
+}
+
+/// All names may be off by one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Shift {
+    /// How likely, from 0 to 1.
+    pub confidence: f64,
+    /// What the first vertebra's label would be.
+    pub first: Level,
+}
+
+impl Shift {
+    /// The likelier shift of a spine.
+    pub fn of(shift: &spine::Shift) -> Shift {
+        Shift { confidence: rounded(shift.chance, 3), first: shift.first }
+    }
 }
 
 /// A file with its SHA-256.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct File {
     /// As it was named.
+    #[serde(serialize_with = "lossy")]
     pub path: PathBuf,
     /// In hexadecimal digits.
     pub sha256: String,
@@ -110,13 +134,7 @@ impl Image {
 
 impl Vertebra {
     /// A found vertebra with its landmark in the patient; `stored` is the scan's stored grid.
-    pub fn of(found: &Found, landmark: &Landmark, stored: &Geometry) -> Vertebra {
-        let (confidence, alternatives, flags) = match &found.certainty {
-            Some(certainty) => {
-                (certainty.confidence, certainty.alternatives.as_slice(), certainty.flags.clone())
-            }
-            None => (f64::NAN, &[][..], Vec::new()),
-        };
+    pub fn of(found: &spine::Vertebra, landmark: &Landmark, stored: &Geometry) -> Vertebra {
         let alternative =
             |&(label, confidence): &(Level, f64)| Alternative { label, confidence: rounded(confidence, 3) };
         let voxel = stored.unworld(landmark.ras()).unwrap_or([f64::NAN; 3]);
@@ -126,9 +144,9 @@ impl Vertebra {
             lps: landmark.lps.map(|part| rounded(part, 4)),
             ras: landmark.ras().map(|part| rounded(part, 4)),
             voxel: voxel.map(|part| rounded(part, 4)),
-            confidence: rounded(confidence, 3),
-            alternatives: alternatives.iter().map(alternative).collect(),
-            flags,
+            confidence: rounded(found.confidence, 3),
+            alternatives: found.alternatives.iter().map(alternative).collect(),
+            flags: found.flags.clone(),
         }
     }
 }
@@ -138,14 +156,34 @@ impl Vertebra {
 struct Made {
     schema: String,
     version: String,
-    models: [File; 2],
+    input: File,
+    models: Vec<File>,
 }
 
-/// Whether `path` is a complete document that this version made with these models.
-pub fn is_current(path: &Path, models: &[File; 2]) -> bool {
+/// Whether `path` is a complete document that this version made of this content with these models.
+pub fn is_current(path: &Path, sha256: &str, models: &[File]) -> bool {
     let made = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Made>(&bytes).ok());
     made.is_some_and(|made| {
-        let same = made.models.iter().zip(models).all(|(a, b)| a.sha256 == b.sha256);
-        made.schema == SCHEMA && made.version == env!("CARGO_PKG_VERSION") && same
+        let same = made.models.len() == models.len()
+            && made.models.iter().zip(models).all(|(a, b)| a.sha256 == b.sha256);
+        made.schema == SCHEMA
+            && made.version == env!("CARGO_PKG_VERSION")
+            && made.input.sha256 == sha256
+            && same
     })
+}
+
+/// The scan that the document `path` is of, if it is one.
+pub fn owner(path: &Path) -> Option<File> {
+    #[derive(Deserialize)]
+    struct Owned {
+        input: File,
+    }
+    let owned: Owned = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+    Some(owned.input)
+}
+
+/// A path as text; what is no UTF-8 in it becomes a replacement character, since JSON has nothing else for it.
+pub(super) fn lossy<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
 }

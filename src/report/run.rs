@@ -40,6 +40,7 @@ pub struct Run {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Failed {
     /// As it was named.
+    #[serde(serialize_with = "super::prediction::lossy")]
     pub path: PathBuf,
     /// A sentence that says why.
     pub error: String,

@@ -17,14 +17,6 @@ pub fn replace_non_finite(voxels: &mut Array3<f32>) -> Result<usize> {
     Ok(bad)
 }
 
-/// The lowest and the highest intensity.
-pub(super) fn range(voxels: &Array3<f32>) -> [f32; 2] {
-    let widen = |[low, high]: [f32; 2], [a, b]: [f32; 2]| [low.min(a), high.max(b)];
-    const NONE: [f32; 2] = [f32::INFINITY, f32::NEG_INFINITY];
-    let planes = voxels.axis_iter(Axis(0)).into_par_iter();
-    planes.map(|plane| plane.fold(NONE, |range, &value| widen(range, [value; 2]))).reduce(|| NONE, widen)
-}
-
 /// What intensities were normalised with.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scale {
@@ -73,11 +65,6 @@ mod tests {
         let deviation = 5f32.sqrt();
         let expected = [-3.0, -1.0, 1.0, 3.0].map(|value| value / deviation);
         assert!(voxels.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6));
-    }
-
-    #[test]
-    fn the_range_spans_all_planes() {
-        assert_eq!(range(&array![[[1.0, 3.0]], [[-5.0, 2.0]]]), [-5.0, 3.0]);
     }
 
     #[test]

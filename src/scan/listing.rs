@@ -3,79 +3,122 @@
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::dicom;
 
 /// What makes a name a pattern, unless a file has it.
 const WILDCARDS: [char; 3] = ['*', '?', '['];
 
+/// What a search found, and what it could not look at.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Scans in the order in which they were named, each once.
+    pub scans: Vec<PathBuf>,
+    /// Files and folders that cannot be read, with a sentence each; they are no reason to leave the rest.
+    pub unreadable: Vec<(PathBuf, String)>,
+}
+
 /// The scans that files, folders (searched recursively for NIfTI files and folders of DICOM slices) and patterns
 /// name, in that order, each once; then those of a list.
 ///
 /// A line of the list that ends as a NIfTI file does is taken for one unseen: a shared file system that is asked
 /// about every line of a long list by every shard of a run has nothing else to do for hours.
-pub fn listed(inputs: &[PathBuf], list: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut scans = Vec::new();
+pub fn listed(inputs: &[PathBuf], list: &[PathBuf]) -> Result<Listing> {
+    let mut listing = Listing::default();
     for input in inputs {
-        scans.extend(named_by(input)?);
+        listing.add(input)?;
     }
     for line in list {
         if is_scan(line) && !line.to_string_lossy().contains(WILDCARDS) {
-            scans.push(line.clone());
+            listing.scans.push(line.clone());
         } else {
-            scans.extend(named_by(line)?);
+            listing.add(line)?;
         }
     }
-    let mut seen = HashSet::with_capacity(scans.len());
-    let first: Vec<bool> = scans.iter().map(|path| seen.insert(path.as_os_str())).collect();
+    let mut seen = HashSet::with_capacity(listing.scans.len());
+    let first: Vec<bool> = listing.scans.iter().map(|path| seen.insert(path.as_os_str())).collect();
     drop(seen);
-    Ok(scans.into_iter().zip(first).filter_map(|(path, first)| first.then_some(path)).collect())
+    listing.scans =
+        listing.scans.into_iter().zip(first).filter_map(|(path, first)| first.then_some(path)).collect();
+    Ok(listing)
 }
 
-fn named_by(input: &Path) -> Result<Vec<PathBuf>> {
-    if input.is_dir() {
-        return find_any(input);
+impl Listing {
+    fn add(&mut self, input: &Path) -> Result<()> {
+        if input.is_dir() {
+            let mut found = walk(input, true)?;
+            if found.scans.len() + found.unreadable.len() == 0 {
+                let bare =
+                    walkdir::WalkDir::new(input).into_iter().flatten().find(|e| dicom::is_bare(e.path()));
+                bail!(
+                    "{} holds no .nii.gz or .nii scan and no DICOM slices, nor do the folders below it{}",
+                    input.display(),
+                    bare.map_or(String::new(), |entry| format!(
+                        "; {} looks like a DICOM slice without the header of a file (Part 10: 128 bytes and DICM), which can be \
+                         added with dcmconv or by exporting it again",
+                        entry.path().display()
+                    ))
+                );
+            }
+            self.scans.append(&mut found.scans);
+            self.unreadable.append(&mut found.unreadable);
+            return Ok(());
+        }
+        let text = input.to_string_lossy();
+        if input.exists() || !text.contains(WILDCARDS) {
+            self.scans.push(input.to_owned());
+            return Ok(());
+        }
+        let found: Vec<PathBuf> = glob::glob(&text)
+            .with_context(|| format!("'{text}' is no pattern"))?
+            .collect::<Result<_, _>>()
+            .with_context(|| format!("'{text}' cannot be searched"))?;
+        ensure!(!found.is_empty(), "nothing matches '{text}'");
+        self.scans.extend(found);
+        Ok(())
     }
-    let text = input.to_string_lossy();
-    if input.exists() || !text.contains(WILDCARDS) {
-        return Ok(vec![input.to_owned()]);
-    }
-    let found: Vec<PathBuf> = glob::glob(&text)
-        .with_context(|| format!("'{text}' is no pattern"))?
-        .collect::<Result<_, _>>()
-        .with_context(|| format!("'{text}' cannot be searched"))?;
-    ensure!(!found.is_empty(), "nothing matches '{text}'");
-    Ok(found)
 }
 
-/// All NIfTI files below `folder`, sorted by path. An empty result is an error that names the folder.
+/// All NIfTI files below `folder`, sorted by path. An empty result is an error that names the folder, and so is
+/// what cannot be read.
 pub fn find(folder: &Path) -> Result<Vec<PathBuf>> {
-    let paths = walk(folder, false)?;
+    let Listing { scans, unreadable } = walk(folder, false)?;
+    if let Some((path, sentence)) = unreadable.first() {
+        anyhow::bail!("{}: {sentence}", path.display());
+    }
     ensure!(
-        !paths.is_empty(),
+        !scans.is_empty(),
         "{} holds no .nii.gz or .nii scan, nor do the folders below it",
         folder.display()
     );
-    Ok(paths)
+    Ok(scans)
 }
 
-/// The same with folders that hold DICOM slices.
-fn find_any(folder: &Path) -> Result<Vec<PathBuf>> {
-    let paths = walk(folder, true)?;
-    ensure!(
-        !paths.is_empty(),
-        "{} holds no .nii.gz or .nii scan and no DICOM slices, nor do the folders below it",
-        folder.display()
-    );
-    Ok(paths)
-}
-
-fn walk(folder: &Path, dicom: bool) -> Result<Vec<PathBuf>> {
+fn walk(folder: &Path, dicom: bool) -> Result<Listing> {
     ensure!(folder.is_dir(), "{} is no folder; name one that holds .nii.gz scans", folder.display());
     let mut paths = BTreeSet::new();
+    let mut unreadable = Vec::new();
     for entry in walkdir::WalkDir::new(folder).follow_links(true) {
-        let entry = entry.with_context(|| format!("the folder {} cannot be listed", folder.display()))?;
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
+                let path = error.path().unwrap_or(folder).to_owned();
+                // A link that leads nowhere matters where a scan should be.
+                if path.is_symlink() && !path.is_dir() {
+                    if is_scan(&path) {
+                        unreadable.push((path, "it is a link to a file that is not there".to_owned()));
+                    }
+                    continue;
+                }
+                let reason = match error.loop_ancestor() {
+                    Some(ancestor) => format!("it leads back to {}", ancestor.display()),
+                    None => error.io_error().map_or_else(|| error.to_string(), ToString::to_string),
+                };
+                unreadable.push((path, format!("it cannot be looked into ({reason})")));
+                continue;
+            }
+        };
         if !entry.file_type().is_file() {
             continue;
         }
@@ -90,7 +133,8 @@ fn walk(folder: &Path, dicom: bool) -> Result<Vec<PathBuf>> {
             }
         }
     }
-    Ok(paths.into_iter().collect())
+    unreadable.sort();
+    Ok(Listing { scans: paths.into_iter().collect(), unreadable })
 }
 
 /// Endings of files that are scans; the `.img` of a pair belongs to its `.hdr`.
@@ -159,10 +203,27 @@ mod tests {
         }
         let inputs = [at("?.nii.gz"), at("b.nii.gz")];
         let list = [at("gone.nii.gz"), at("more"), at("a.nii.gz"), at("*.nii.gz")];
-        let found = listed(&inputs, &list).unwrap();
+        let found = listed(&inputs, &list).unwrap().scans;
         assert_eq!(found, ["a.nii.gz", "b.nii.gz", "gone.nii.gz", "more/c.nii"].map(at));
         let error = listed(&[at("x*.nii")], &[]).unwrap_err().to_string();
         assert!(error.contains("nothing matches"), "{error}");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_link_that_leads_nowhere_is_named_and_the_rest_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.nii.gz"), b"").unwrap();
+        for link in ["b.nii.gz", "notes.txt"] {
+            std::os::unix::fs::symlink("gone", folder.path().join(link)).unwrap();
+        }
+        let Listing { scans, unreadable } = listed(&[folder.path().to_owned()], &[]).unwrap();
+        assert_eq!(scans, [folder.path().join("a.nii.gz")]);
+        assert_eq!(unreadable.len(), 1);
+        assert!(
+            unreadable[0].0.ends_with("b.nii.gz") && unreadable[0].1.contains("is not there"),
+            "{unreadable:?}"
+        );
     }
 
     #[test]

@@ -2,12 +2,15 @@
 
 pub mod dicom;
 mod geometry;
+pub mod hounsfield;
 mod intensity;
 mod listing;
 pub mod nifti;
 mod orientation;
+mod plausible;
 mod reduce;
 mod resample;
+mod upright;
 
 use std::ops::Range;
 use std::path::Path;
@@ -19,17 +22,15 @@ use crate::artifact;
 
 pub use geometry::Geometry;
 pub use intensity::{Scale, normalise, replace_non_finite};
-pub use listing::{find, listed, name};
+pub use listing::{Listing, find, listed, name};
 pub use orientation::Orientation;
-pub use reduce::{Grid, reduce};
+pub use reduce::{Grid, reduce, reduce_part};
 pub use resample::{resample, resampled_shape};
 
-/// Hounsfield units above which there is no air and below which there is no bone: every CT has both.
-const NOT_AIR: f32 = -200.0;
-const BONE: f32 = 150.0;
-
-/// Degrees between a stored axis and the patient's above which networks see an unusual picture.
+/// Degrees between a stored axis and the patient's, and by which two axes miss the right angle, from which on a
+/// volume is resampled along the patient's axes.
 const OBLIQUE: f64 = 15.0;
+const SHEARED: f64 = 1.0;
 
 /// Voxels with the grid they lie on.
 #[derive(Clone, Debug)]
@@ -71,17 +72,34 @@ pub struct Frame {
     pub orientation: Orientation,
     /// The grid as it is stored in the file.
     pub stored: Geometry,
+    /// The grid along the patient's axes that a volume was resampled to which stood askew.
+    upright: Option<Geometry>,
 }
 
 impl Frame {
+    /// The frame of a volume whose axes are taken for the patient's.
+    pub fn new(orientation: Orientation, stored: Geometry) -> Frame {
+        Frame { orientation, stored, upright: None }
+    }
+
     /// Millimetres from the first stored voxel along the stored axes → the same in LPS order.
     pub fn from_stored(&self, mm: [f64; 3]) -> [f64; 3] {
-        self.orientation.from_stored(mm, &self.stored)
+        let across = |upright: &Geometry| {
+            let index = upright.unworld(self.stored.world(self.stored.index(mm)))?;
+            Some(std::array::from_fn(|axis| index[axis] * upright.spacing[axis]))
+        };
+        let found = self.upright.as_ref().and_then(across);
+        found.unwrap_or_else(|| self.orientation.from_stored(mm, &self.stored))
     }
 
     /// Millimetres in LPS order → millimetres from the first stored voxel along the stored axes.
     pub fn to_stored(&self, mm: [f64; 3]) -> [f64; 3] {
-        self.orientation.to_stored(mm, &self.stored)
+        let across = |upright: &Geometry| {
+            let index = self.stored.unworld(upright.world(upright.index(mm)))?;
+            Some(std::array::from_fn(|axis| index[axis] * self.stored.spacing[axis]))
+        };
+        let found = self.upright.as_ref().and_then(across);
+        found.unwrap_or_else(|| self.orientation.to_stored(mm, &self.stored))
     }
 }
 
@@ -93,34 +111,31 @@ impl Scan {
         }
         let mut volume = if path.is_dir() { dicom::read(path)? } else { nifti::read(path)? };
         let stored = volume.geometry.clone();
+        plausible::check(&stored, &mut volume.warnings)
+            .with_context(|| format!("{} cannot be used", path.display()))?;
         let orientation = if reorient {
             Orientation::to_lps(&stored).with_context(|| format!("{}", path.display()))?
         } else {
             Orientation::IDENTITY
         };
-        let angle = orientation.obliquity(&stored);
-        if angle > OBLIQUE {
-            volume.warnings.push(format!(
-                "its axes are turned by {angle:.0} degrees against the patient's and were taken for the nearest ones; \
-                 results may be poor"
-            ));
+        let (angle, shear) = (orientation.obliquity(&stored), upright::shear(&stored));
+        if reorient && (angle > OBLIQUE || shear > SHEARED) {
+            volume.warnings.push(if shear > SHEARED {
+                format!(
+                    "its axes are {shear:.0} degrees from being at right angles (as of a tilted gantry); it was resampled \
+                     along the patient's axes"
+                )
+            } else {
+                format!(
+                    "its axes are turned by {angle:.0} degrees against the patient's; it was resampled along the patient's"
+                )
+            });
+            let grid = upright::grid(&stored, &orientation);
+            if let Some(volume) = upright::resampled(&volume, &grid) {
+                return Ok(Scan { volume, frame: Frame { orientation, stored, upright: Some(grid) } });
+            }
         }
-        Ok(Scan { volume: orientation.apply(volume), frame: Frame { orientation, stored } })
-    }
-
-    /// A sentence for a volume whose values are no Hounsfield units, as far as that can be told.
-    pub fn implausible(&self) -> Option<String> {
-        let [lowest, highest] = intensity::range(&self.volume.voxels);
-        let what = if lowest == highest {
-            format!("every voxel is {lowest}")
-        } else if lowest > NOT_AIR {
-            format!("no voxel is as dark as air (the lowest is {lowest})")
-        } else if highest < BONE {
-            format!("no voxel is as bright as bone (the highest is {highest})")
-        } else {
-            return None;
-        };
-        Some(format!("{what}; if the values are no Hounsfield units, the result means nothing"))
+        Ok(Scan { volume: orientation.apply(volume), frame: Frame::new(orientation, stored) })
     }
 
     /// The voxels at `spacing` mm, normalised to mean 0 and deviation 1 (SPEC §1), and with what.

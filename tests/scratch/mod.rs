@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use ndarray::Array3;
-use vertebrae::network::{Architecture, Kind, Weights};
+use vertebrae::network::{Architecture, Kind, Reading, StripWeights, Weights, weights};
 use vertebrae::scan::{Geometry, nifti};
 
 /// The built binary, to be run in `folder`.
@@ -87,6 +87,16 @@ pub fn models(folder: &Path, logits: [f32; 2], value: f32) {
         output.bias = bias;
         weights.write(&folder.join(format!("{kind}.safetensors"))).unwrap();
     }
+}
+
+/// The models of `predict` with an untrained network of names in place of theirs.
+pub fn other_names(models: &Path, folder: &Path) {
+    for name in ["course.safetensors", "bodies.safetensors"] {
+        std::fs::copy(models.join(name), folder.join(name)).unwrap();
+    }
+    let own = StripWeights::read(&models.join("names.safetensors"), Reading::Names).unwrap();
+    let weights = StripWeights::initial(own.architecture, 5);
+    weights.write(&folder.join("names.safetensors"), weights::Precision::Half).unwrap();
 }
 
 /// Names of all files below a folder, sorted.

@@ -3,29 +3,30 @@
 mod models;
 mod output;
 
+use super::stdout::say;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
-use clap::Args;
+use anyhow::{Context, Result, anyhow, ensure};
+use clap::{Args, ValueEnum};
 
 use self::models::Models;
 use self::output::{Analysed, Output};
 use super::interrupt::{Interrupt, Interrupted};
-use super::options::{Computing, Cutting, Pieces, Sharding, positive};
-use vertebrae::analysis::{Decode, Found, Settings, analyse};
+use super::options::{Computing, Sharding};
+use vertebrae::annotation::Centroid;
 use vertebrae::annotation::landmark::Landmark;
 use vertebrae::artifact;
-use vertebrae::batch::{Failures, check_names, read_ahead, sentence};
+use vertebrae::batch::{Failures, guarded, read_ahead};
 use vertebrae::device::Device;
-use vertebrae::inference::network::Network;
-use vertebrae::inference::tiling::Tiling;
 use vertebrae::progress::Progress;
 use vertebrae::report::collection::Collection;
-use vertebrae::report::prediction::{Document, File, Image, SCHEMA, Vertebra, is_current};
+use vertebrae::report::layout::{self, Layout};
+use vertebrae::report::prediction::{self, Document, File, Image, SCHEMA, Shift, Vertebra, is_current};
 use vertebrae::report::run::{self, Run as Record};
-use vertebrae::scan::{self, Frame, Scan};
+use vertebrae::scan::{self, Frame, Listing, Scan, hounsfield};
+use vertebrae::spine::{self, Reader};
 
 #[derive(Args)]
 pub struct Predict {
@@ -36,14 +37,14 @@ pub struct Predict {
     /// Folder the results go to
     #[arg(long, short)]
     output: PathBuf,
-    /// Folder of detection.safetensors and identification.safetensors [default: saved_models in the
-    /// working folder, or beside the program]
+    /// Folder of course.safetensors, bodies.safetensors and names.safetensors [default: saved_models in
+    /// the working folder, or beside the program]
     #[arg(long, value_name = "DIR")]
     models: Option<PathBuf>,
-    /// What to write for each scan
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "json,markups,preview")]
+    /// What to write for each scan; json is always written, as it says whose results the others are
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "json,markups,preview,evidence")]
     format: Vec<Output>,
-    /// Skip scans whose results are there, made by the same models
+    /// Skip scans whose results are there: of the same content, made by the same models
     #[arg(long)]
     resume: bool,
     #[command(flatten)]
@@ -54,23 +55,16 @@ pub struct Predict {
     /// Print a line of JSON for each scan instead of a table
     #[arg(long, conflicts_with = "quiet")]
     json: bool,
-    /// Voxels in mm of the previews, and of networks that do not say themselves what they are given
-    #[arg(long, value_name = "MM", default_value = "2", value_parser = positive)]
-    spacing: f64,
-    /// Memory that tiles may make this program use, such as 2GiB [default: half of the machine's,
-    /// 4GiB at most]
-    #[arg(long, value_name = "SIZE", value_parser = super::options::bytes)]
-    max_memory: Option<u64>,
     #[command(flatten)]
     computing: Computing,
 }
 
 /// What all scans of a run share.
 struct Run {
-    networks: [Network; 2],
-    models: [File; 2],
-    settings: Settings,
+    reader: Reader,
+    models: Vec<File>,
     device: Device,
+    layout: Layout,
 }
 
 /// A scan as it was read.
@@ -83,41 +77,43 @@ struct Read {
 impl Predict {
     pub fn run(self) -> Result<()> {
         let (begin, started) = (Instant::now(), jiff::Timestamp::now());
-        let mut scans = self.sharding.part(self.scans()?);
+        let Listing { scans, unreadable } = self.scans()?;
+        let layout = Layout::of(&scans);
+        let mut scans = self.sharding.part(scans);
         let models = Models::find(self.models.as_deref())?;
         artifact::check_folder(&self.output)?;
         let all = scans.len();
         if self.resume {
-            scans.retain(|path| !self.is_done(path, &models.files));
+            scans.retain(|path| !self.is_done(path, &layout, &models.files));
         }
         let kept = all - scans.len();
         let device = self.computing.device();
-        let run = Run {
-            networks: models.load(device)?,
-            models: models.files,
-            settings: Settings {
-                spacing: self.spacing,
-                cutting: Cutting { tiling: Pieces::Wide, max_memory: self.max_memory }
-                    .cutting(Tiling::ORIGINAL),
-                decode: Decode::Sequence,
-            },
-            device,
-        };
+        let run = Run { reader: models.load(device)?, models: models.files, device, layout };
         let interrupt = Interrupt::listen();
         let progress = Progress::on_stderr();
         let mut failures = Failures::default();
+        // What could not be looked at belongs to one shard only.
+        if self.sharding.shard.is_none_or(|shard| shard.number == 1) {
+            for (path, sentence) in unreadable {
+                failures.add(&path, anyhow!(sentence));
+            }
+        }
+        let unlisted = failures.len();
         let mut done = 0;
+        progress.start(scans.len(), "scans");
         let taken = read_ahead(&scans, read, |path, read| {
-            match read.and_then(|read| self.scan(path, read, &run, &progress)) {
+            match read.and_then(|read| guarded(|| self.scan(path, read, &run))) {
                 Ok(document) => {
                     done += 1;
                     self.print(&document, &progress)?;
                 }
                 Err(error) => {
-                    progress.warn(&format!("error: {}", sentence(path, &error)));
+                    self.forget(path, &run)?;
                     failures.add(path, error);
+                    progress.remark(format!("{} failed", failures.len()));
                 }
             }
+            progress.advance(1);
             Ok(!interrupt.came())
         })?;
         progress.clear();
@@ -147,59 +143,99 @@ impl Predict {
                 Interrupted(format!("interrupted with {left} scans left; go on with --resume")).into()
             );
         }
-        failures.into_result(taken)
+        failures.into_result(taken + unlisted)
     }
 
     /// The scans that were asked for, in order and those of a list last, each once.
-    fn scans(&self) -> Result<Vec<PathBuf>> {
+    fn scans(&self) -> Result<Listing> {
         let (lists, inputs): (Vec<_>, Vec<_>) =
             self.inputs.iter().cloned().partition(|input| input.as_os_str() == "-");
         let mut list = Vec::new();
         if !lists.is_empty() {
             for line in std::io::stdin().lock().lines() {
                 let line = line.context("the list on standard input cannot be read")?;
-                list.extend(Some(line.trim()).filter(|line| !line.is_empty()).map(PathBuf::from));
+                // Lists are written by hand and by programs that begin them with a byte-order mark.
+                let line = line.trim_start_matches('\u{feff}').trim();
+                if !line.is_empty() && !line.starts_with('#') {
+                    list.push(PathBuf::from(line));
+                }
+            }
+            ensure!(!list.is_empty() || !inputs.is_empty(), "the list on standard input names no scan");
+        }
+        scan::listed(&inputs, &list)
+    }
+
+    /// Whether a scan has its results: all of them, of this content, by these models.
+    fn is_done(&self, path: &Path, layout: &Layout, models: &[File]) -> bool {
+        // A scan that cannot be read is tried again, and says why.
+        let Ok(sha256) = scan::sha256(path) else { return false };
+        let (stem, _) = layout.free(&self.output, path, &sha256);
+        let complete = |output: &Output| output.path(&self.output, &stem).is_file();
+        // The document is written last and says of what and with what.
+        is_current(&layout::document(&self.output, &stem), &sha256, models)
+            && self.format.iter().all(complete)
+    }
+
+    /// Takes away what an earlier run left of a scan that can be used no longer: it is of another content.
+    fn forget(&self, path: &Path, run: &Run) -> Result<()> {
+        let stem = run.layout.stem(path);
+        let document = layout::document(&self.output, &stem);
+        if prediction::owner(&document).is_some_and(|owner| owner.path == path) {
+            for output in Output::value_variants() {
+                let file = output.path(&self.output, &stem);
+                if file.is_file() {
+                    std::fs::remove_file(&file).with_context(|| {
+                        format!("{}, a result of an earlier content, cannot be removed", file.display())
+                    })?;
+                }
             }
         }
-        let scans = scan::listed(&inputs, &list)?;
-        check_names(&scans)?;
-        Ok(scans)
+        Ok(())
     }
 
-    fn is_done(&self, path: &Path, models: &[File; 2]) -> bool {
-        let name = scan::name(path);
-        let complete = |output: &Output| match output {
-            Output::Json => is_current(&output.path(&self.output, &name), models),
-            _ => output.path(&self.output, &name).is_file(),
-        };
-        // The document is written last and says with what.
-        self.format.contains(&Output::Json) && self.format.iter().all(complete)
-    }
-
-    fn scan(&self, path: &Path, read: Read, run: &Run, progress: &Progress) -> Result<Document> {
+    fn scan(&self, path: &Path, read: Read, run: &Run) -> Result<Document> {
         let begin = Instant::now();
         let Read { scan, sha256, seconds } = read;
         let frame = scan.frame.clone();
         let mut warnings = scan.volume.warnings.clone();
-        let implausible = scan.implausible();
-        let hounsfield = implausible.is_none();
-        warnings.extend(implausible);
-        let analysis = analyse(scan, &run.networks, &run.settings, &mut (), progress)?;
-        let found = &analysis.found;
+        let finding = hounsfield::judge(&scan.volume.voxels);
+        warnings.extend(finding.as_ref().map(|finding| finding.sentence.clone()));
+        let spine = run.reader.read(&scan.volume)?;
+        let found = &spine.vertebrae;
         if found.is_empty() {
-            warnings.push("no vertebra was found".to_owned());
+            warnings.push(if spine.unnamed.is_empty() {
+                "no vertebra was found".to_owned()
+            } else {
+                format!(
+                    "it shows hardly a spine: {} things like bodies fit no levels, so none is named",
+                    spine.unnamed.len()
+                )
+            });
+        }
+        if let Some(turned) = spine.turned {
+            warnings.push(format!(
+                "the spine reads better {turned} than as the header says; compare the picture with the patient before \
+                 any name is used"
+            ));
         }
         let landmarks: Vec<Landmark> = found.iter().map(|found| landmark(found, &frame)).collect();
-        let name = scan::name(path);
-        let spacing = self.spacing;
+        let (stem, other) = run.layout.free(&self.output, path, &sha256);
+        if let Some(other) = other {
+            warnings.push(format!(
+                "{} holds the result of {}, another scan; the results of this one are named {}",
+                layout::document(&self.output, &run.layout.stem(path)).display(),
+                other.path.display(),
+                stem.display()
+            ));
+        }
         let analysed = Analysed {
             path,
-            name: &name,
+            stem: &stem,
             frame: &frame,
-            analysis: &analysis,
-            hounsfield,
+            volume: &scan.volume,
+            spine: &spine,
+            hounsfield: finding.is_none(),
             landmarks: &landmarks,
-            spacing,
         };
         for output in &self.format {
             warnings.extend(output.write(&self.output, &analysed)?);
@@ -212,44 +248,49 @@ impl Predict {
             image: Image::of(&frame.stored),
             device: run.device.to_string(),
             seconds: ((seconds + begin.elapsed().as_secs_f64()) * 100.0).round() / 100.0,
+            intensities: finding,
             warnings,
+            turned: spine.turned,
+            shift: spine.shift.map(|shift| Shift::of(&shift)),
             vertebrae: found
                 .iter()
                 .zip(&landmarks)
                 .map(|(found, landmark)| Vertebra::of(found, landmark, &frame.stored))
                 .collect(),
         };
-        if self.format.contains(&Output::Json) {
-            artifact::write_json(&Output::Json.path(&self.output, &name), &document)?;
-        }
+        artifact::write_json(&layout::document(&self.output, &stem), &document)?;
         Ok(document)
     }
 
     fn print(&self, document: &Document, progress: &Progress) -> Result<()> {
+        if self.quiet {
+            return Ok(());
+        }
         let path = document.input.path.display();
         for warning in &document.warnings {
             progress.warn(&format!("warning: {path}: {warning}"));
         }
-        if self.quiet {
-            return Ok(());
-        }
         if self.json {
             let line = serde_json::to_string(document)?;
-            progress.aside(|| println!("{line}"));
+            progress.aside(|| say!("{line}"));
             return Ok(());
         }
         progress.aside(|| {
-            println!("{path}");
+            say!("{path}");
             if document.vertebrae.is_empty() {
                 return;
             }
-            println!(
+            say!(
                 "  {:<5} {:>9} {:>9} {:>9}  {:<10}  flags",
-                "level", "left mm", "back mm", "head mm", "confidence"
+                "level",
+                "left mm",
+                "back mm",
+                "head mm",
+                "confidence"
             );
             for Vertebra { label, lps: [l, p, s], confidence, flags, .. } in &document.vertebrae {
                 let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
-                println!("  {label:<5} {l:>9.1} {p:>9.1} {s:>9.1}  {confidence:<10.2}  {}", flags.join(" "));
+                say!("  {label:<5} {l:>9.1} {p:>9.1} {s:>9.1}  {confidence:<10.2}  {}", flags.join(" "));
             }
         });
         Ok(())
@@ -264,12 +305,9 @@ fn read(path: &Path) -> Result<Read> {
 }
 
 /// Where a found vertebra lies in the patient.
-fn landmark(found: &Found, frame: &Frame) -> Landmark {
-    let mut centroid = found.vertebra.centroid();
-    centroid.mm = frame.to_stored(centroid.mm);
+fn landmark(found: &spine::Vertebra, frame: &Frame) -> Landmark {
+    let centroid = Centroid { level: found.level, mm: frame.to_stored(found.mm) };
     let mut landmark = Landmark::of(&centroid, &frame.stored);
-    if let Some(certainty) = &found.certainty {
-        landmark.description = format!("confidence {:.2}", certainty.confidence);
-    }
+    landmark.description = format!("confidence {:.2}", found.confidence);
     landmark
 }

@@ -2,30 +2,32 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use vertebrae::artifact;
 use vertebrae::device::Device;
 use vertebrae::inference::network::Network;
-use vertebrae::network::{Kind, Weights};
+use vertebrae::network::{Kind, Reading, StripWeights, Weights};
 use vertebrae::report::prediction::File;
+use vertebrae::spine::Reader;
 
-/// The models that are part of the program.
+/// The models that are part of the program, in the order of [`NAMES`].
 #[cfg(feature = "built-in-models")]
-const BUILT_IN: Option<[&[u8]; 2]> = Some([
-    include_bytes!("../../../saved_models/detection.safetensors"),
-    include_bytes!("../../../saved_models/identification.safetensors"),
+const BUILT_IN: Option<[&[u8]; 3]> = Some([
+    include_bytes!("../../../saved_models/course.safetensors"),
+    include_bytes!("../../../saved_models/bodies.safetensors"),
+    include_bytes!("../../../saved_models/names.safetensors"),
 ]);
 #[cfg(not(feature = "built-in-models"))]
-const BUILT_IN: Option<[&[u8]; 2]> = None;
+const BUILT_IN: Option<[&[u8]; 3]> = None;
 
-/// The files of the detection and the identification model.
-const NAMES: [&str; 2] = ["detection.safetensors", "identification.safetensors"];
+/// The files of the networks for the rough course, the bodies and the names.
+const NAMES: [&str; 3] = ["course.safetensors", "bodies.safetensors", "names.safetensors"];
 
-/// Two models and where they come from.
+/// The models and where they come from.
 pub struct Models {
     /// Their files with their hashes.
-    pub files: [File; 2],
+    pub files: Vec<File>,
     /// Whether they are part of the program.
     built_in: bool,
 }
@@ -39,42 +41,45 @@ impl Models {
             None => usual(),
         };
         if let Some(place) = places.iter().find(|place| NAMES.iter().all(|name| place.join(name).is_file())) {
-            let [detection, identification] = NAMES.map(|name| {
+            let file = |name: &&str| {
                 let path = place.join(name);
                 artifact::sha256(&path).map(|sha256| File { path, sha256 })
-            });
-            return Ok(Models { files: [detection?, identification?], built_in: false });
+            };
+            return Ok(Models { files: NAMES.iter().map(file).collect::<Result<_>>()?, built_in: false });
         }
         if let (None, Some(models)) = (folder, BUILT_IN) {
-            let file = |index: usize| File {
-                path: Path::new("built in").join(NAMES[index]),
-                sha256: artifact::sha256_of(models[index]),
+            let file = |(name, model): (&&str, &&[u8])| File {
+                path: Path::new("built in").join(name),
+                sha256: artifact::sha256_of(model),
             };
-            return Ok(Models { files: [file(0), file(1)], built_in: true });
+            return Ok(Models { files: NAMES.iter().zip(&models).map(file).collect(), built_in: true });
         }
         let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
-        bail!(
-            "{} and {} are not in {}; name their folder with --models",
-            NAMES[0],
-            NAMES[1],
-            places.join(" or ")
-        )
+        bail!("{} are not in {}; name their folder with --models", NAMES.join(", "), places.join(" or "))
     }
 
     /// Brings them to a device.
-    pub fn load(&self, device: Device) -> Result<[Network; 2]> {
-        match BUILT_IN {
-            Some([detection, identification]) if self.built_in => {
-                let detector = Network::of(&Weights::parse(detection, Kind::Detection)?, device)?;
-                let identifier = if detection == identification {
-                    detector.clone()
-                } else {
-                    Network::of(&Weights::parse(identification, Kind::Identification)?, device)?
-                };
-                Ok([detector, identifier])
+    pub fn load(&self, device: Device) -> Result<Reader> {
+        let bytes = |index: usize| -> Result<Vec<u8>> {
+            match BUILT_IN {
+                Some(models) if self.built_in => Ok(models[index].to_vec()),
+                _ => {
+                    let path = &self.files[index].path;
+                    std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))
+                }
             }
-            _ => Network::read_both(self.files.each_ref().map(|file| file.path.as_path()), device),
-        }
+        };
+        let named = |index: usize| format!("{} is no usable model", self.files[index].path.display());
+        let strip = |index: usize, reading: Reading| {
+            let weights = StripWeights::parse(&bytes(index)?, reading).with_context(|| named(index))?;
+            device.strip(&weights)
+        };
+        let course = Weights::parse(&bytes(0)?, Kind::Identification).with_context(|| named(0))?;
+        Ok(Reader {
+            course: Network::of(&course, device)?,
+            bodies: strip(1, Reading::Bodies)?,
+            names: vec![strip(2, Reading::Names)?],
+        })
     }
 }
 

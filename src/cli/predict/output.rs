@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::ValueEnum;
 
-use vertebrae::analysis::Analysis;
 use vertebrae::annotation::Centroid;
 use vertebrae::annotation::landmark::{Format, Landmark};
-use vertebrae::decoding::Vertebra;
 use vertebrae::decoding::labels::labels;
-use vertebrae::report;
-use vertebrae::scan::{Frame, nifti};
+use vertebrae::report::{self, layout};
+use vertebrae::scan::{Frame, Volume, nifti};
+use vertebrae::spine::{NAMES_SPACING, Spine};
+use vertebrae::straighten::Even;
 
 /// What can be written for a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -30,55 +30,59 @@ pub enum Output {
     Mask,
     /// NAME.png: the spine from the side and from the front, with its names
     Preview,
+    /// NAME_evidence.png: the straightened spine with ribs and sacrum, with names, how sure they are and
+    /// what else they may be
+    Evidence,
 }
 
 /// Hounsfield units shown black and white in previews: organs dark, bone bright, one scan like the next.
-const WINDOW: [f64; 2] = [-200.0, 800.0];
+const WINDOW: [f32; 2] = [-200.0, 800.0];
 
 /// A scan with what was found in it, ready to be written.
 pub struct Analysed<'a> {
     pub path: &'a Path,
-    pub name: &'a str,
+    /// Where the results go in their folder, without an ending.
+    pub stem: &'a Path,
     pub frame: &'a Frame,
-    pub analysis: &'a Analysis,
+    /// Hounsfield units in LPS order.
+    pub volume: &'a Volume,
+    pub spine: &'a Spine,
     /// Whether its values are Hounsfield units, as far as that can be told.
     pub hounsfield: bool,
     pub landmarks: &'a [Landmark],
-    /// Voxels of the analysed volume in mm.
-    pub spacing: f64,
 }
 
 impl Output {
-    /// The file for a scan of that name.
-    pub fn path(self, folder: &Path, name: &str) -> PathBuf {
-        folder.join(match self {
-            Output::Json => format!("{name}.vertebrae.json"),
-            Output::Markups => format!("{name}.mrk.json"),
-            Output::Csv => format!("{name}.csv"),
-            Output::Verse => format!("{name}_ctd.json"),
-            Output::Lml => format!("{name}.lml"),
-            Output::Mask => format!("{name}_seg.nii.gz"),
-            Output::Preview => format!("{name}.png"),
-        })
+    /// The file for a scan whose results go to `stem`.
+    pub fn path(self, folder: &Path, stem: &Path) -> PathBuf {
+        let ending = match self {
+            Output::Json => return layout::document(folder, stem),
+            Output::Markups => ".mrk.json",
+            Output::Csv => ".csv",
+            Output::Verse => "_ctd.json",
+            Output::Lml => ".lml",
+            Output::Mask => "_seg.nii.gz",
+            Output::Preview => ".png",
+            Output::Evidence => "_evidence.png",
+        };
+        layout::with_ending(folder, stem, ending)
     }
 
     /// Writes the file and returns what is to be said of it. The document is not written here: it comes last and
     /// says that the others are complete.
     pub fn write(self, folder: &Path, result: &Analysed) -> Result<Option<String>> {
-        let target = self.path(folder, result.name);
-        let Analysed { path, frame, analysis, landmarks, spacing, .. } = *result;
+        let target = self.path(folder, result.stem);
+        let Analysed { path, frame, volume, spine, landmarks, .. } = *result;
         match self {
             Output::Json => {}
             Output::Preview => {
-                let found: Vec<Centroid> =
-                    analysis.found.iter().map(|found| found.vertebra.centroid()).collect();
-                let window = result.hounsfield.then(|| WINDOW.map(|value| analysis.scale.of(value)));
-                report::preview(&target, &analysis.volume, spacing, &found, window)?;
+                let seen = spine.even.as_ref().map_or_else(|| Even::of(volume, NAMES_SPACING), Even::clone);
+                let found: Vec<Centroid> = spine.centroids();
+                report::preview(&target, &seen, &found, result.hounsfield.then_some(WINDOW))?;
             }
+            Output::Evidence => report::evidence(&target, spine)?,
             Output::Mask => {
-                let found: Vec<Vertebra> =
-                    analysis.found.iter().map(|found| found.vertebra.clone()).collect();
-                nifti::write_labels(&target, &labels(&analysis.inside, &found, frame), path, &frame.stored)?;
+                nifti::write_labels(&target, &labels(&spine.centroids(), frame), path, &frame.stored)?;
             }
             Output::Markups | Output::Csv | Output::Verse | Output::Lml => {
                 let left_out = Format::of(&target)?.write(&target, landmarks, Some(&frame.stored))?;

@@ -4,21 +4,22 @@ mod lengths;
 mod slice;
 mod stack;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use ndarray::{Array3, ArrayView2, Axis, ShapeBuilder};
 use rayon::prelude::*;
 
-pub use self::slice::is_dicom;
 use self::slice::{Slice, headers};
-use self::stack::stack;
+pub use self::slice::{is_bare, is_dicom};
+use self::stack::{Stacked, stack};
 use super::{Geometry, Volume, intensity};
 
-/// Reads the largest CT series directly in `folder`, indexed `[column, row, slice]`, slices in the order of their
-/// normal; other series are named in the warnings.
+/// Reads the CT series of most slices directly in `folder`, indexed `[column, row, slice]`, slices in the order of their
+/// normal; other series and files are named in the warnings. A tilted gantry makes a sheared grid.
 ///
-/// Errors name the file or the folder, what is wrong and what to do: uneven gaps and a tilted gantry are refused.
+/// Errors name the file or the folder, what is wrong and what to do: uneven gaps are refused.
 pub fn read(folder: &Path) -> Result<Volume> {
     read_unnamed(folder).with_context(|| format!("{} cannot be used", folder.display()))
 }
@@ -42,43 +43,86 @@ pub fn geometry(folder: &Path) -> Result<Geometry> {
     Ok(chosen.geometry)
 }
 
-/// The slices of a series in order, the grid they fill and what is to be said of them.
-struct Chosen {
-    slices: Vec<Slice>,
-    geometry: Geometry,
-    warnings: Vec<String>,
-}
+/// Of a series with files that are no slices of it, at most so many are named.
+const NAMED: usize = 3;
 
-fn choose(folder: &Path) -> Result<Chosen> {
+fn choose(folder: &Path) -> Result<Stacked> {
     let files = files(folder)?;
     ensure!(
         !files.is_empty(),
         "no file in it begins like a DICOM file; name a folder with the slices of one CT"
     );
-    let mut series = by_series(headers(&files)?);
-    ensure!(
-        !series.is_empty(),
-        "none of its {} DICOM files is a slice of a CT with a place in the patient; name the folder of the CT",
-        files.len()
-    );
-    let mut slices = series.remove(0);
+    let (slices, others) = headers(&files);
+    if slices.is_empty() {
+        bail!("none of its {} DICOM files is a slice of a CT: {}", files.len(), reasons(&others));
+    }
     let mut warnings = Vec::new();
-    for other in &series {
+    if !others.is_empty() {
+        warnings.push(format!("{} of its files were left out: {}", others.len(), reasons(&others)));
+    }
+    let mut series = by_series(slices);
+    let uids: Vec<usize> = series.iter().map(Vec::len).collect();
+    if uids.len() > 2 && uids.iter().all(|&count| count == 1) {
+        // Careless anonymisation gave every slice a series of its own; what looks alike belongs together.
+        series = by_look(series.into_iter().flatten().collect());
+        warnings.push(
+            "each of its slices names a series of its own; those that are alike were taken for one"
+                .to_owned(),
+        );
+    }
+    let largest = series[0].len();
+    let mut failure = None;
+    let mut chosen = None;
+    for index in 0..series.len() {
+        // A much smaller series is another picture, not a better one.
+        if 2 * series[index].len() < largest {
+            break;
+        }
+        match stack(series[index].clone()) {
+            Ok(stacked) => {
+                chosen = Some((index, stacked));
+                break;
+            }
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    let (index, mut stacked) = match (chosen, failure) {
+        (Some(chosen), _) => chosen,
+        (None, Some(failure)) if warnings.is_empty() => return Err(failure),
+        (None, Some(failure)) => bail!("{failure:#} ({})", warnings.join("; ")),
+        (None, None) => bail!("it holds no series of slices"),
+    };
+    for (_, other) in series.iter().enumerate().filter(|(other, _)| *other != index) {
         warnings.push(format!(
             "the series {} with {} of {} x {} pixels was passed over for {} with {}",
             other[0].title,
             counted(other.len()),
             other[0].size[1],
             other[0].size[0],
-            slices[0].title,
-            counted(slices.len())
+            stacked.slices[0].title,
+            counted(stacked.slices.len())
         ));
     }
-    if slices.iter().any(|slice| !slice.rescaled) {
+    if stacked.slices.iter().any(|slice| !slice.rescaled) {
         warnings.push("RescaleSlope is missing: the values may be no Hounsfield units".to_owned());
     }
-    let geometry = stack(&mut slices)?;
-    Ok(Chosen { slices, geometry, warnings })
+    warnings.append(&mut stacked.warnings);
+    Ok(Stacked { warnings, ..stacked })
+}
+
+/// Why files are no slices: each reason with its files.
+fn reasons(others: &[(PathBuf, String)]) -> String {
+    let mut by_reason: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (path, reason) in others {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        by_reason.entry(reason).or_default().push(name);
+    }
+    let text = |(reason, names): (&&str, &Vec<String>)| {
+        let more =
+            if names.len() > NAMED { format!(" and {} more", names.len() - NAMED) } else { String::new() };
+        format!("{reason} ({}{more})", names[..names.len().min(NAMED)].join(", "))
+    };
+    by_reason.iter().map(text).collect::<Vec<_>>().join("; ")
 }
 
 fn counted(slices: usize) -> String {
@@ -86,16 +130,22 @@ fn counted(slices: usize) -> String {
 }
 
 fn read_unnamed(folder: &Path) -> Result<Volume> {
-    let Chosen { slices, geometry, mut warnings } = choose(folder)?;
+    let Stacked { slices, planes: shown, geometry, mut warnings } = choose(folder)?;
     // The first axis contiguous, as slices are stored; turning them is the work of `Orientation::apply`.
     let mut voxels = Array3::zeros(geometry.shape.f());
     let planes: Vec<_> = voxels.axis_iter_mut(Axis(2)).collect();
-    slices.par_iter().zip(planes).try_for_each(|(slice, mut plane)| -> Result<()> {
+    shown.par_iter().zip(planes).try_for_each(|(slice, mut plane)| -> Result<()> {
+        let Some(slice) = slice.map(|index| &slices[index]) else { return Ok(()) };
         let pixels = slice.pixels()?;
         let rows = ArrayView2::from_shape((slice.size[0], slice.size[1]), &pixels)?;
         plane.assign(&rows.t());
         Ok(())
     })?;
+    // A missing slice has neighbours on both sides: it is told by them.
+    for index in (0..shown.len()).filter(|&index| shown[index].is_none()) {
+        let mean = (&voxels.index_axis(Axis(2), index - 1) + &voxels.index_axis(Axis(2), index + 1)) / 2.0;
+        voxels.index_axis_mut(Axis(2), index).assign(&mean);
+    }
     let replaced = intensity::replace_non_finite(&mut voxels)?;
     if replaced > 0 {
         warnings.push(format!("{replaced} voxels are NaN or infinite and were taken as air"));
@@ -103,23 +153,32 @@ fn read_unnamed(folder: &Path) -> Result<Volume> {
     Ok(Volume { voxels, geometry, warnings })
 }
 
-/// Slices that can form one volume, the largest first: of one series, one direction and one size.
+/// Slices that can form one volume, those of most slices first: of one series, one direction and one size.
 fn by_series(slices: Vec<Slice>) -> Vec<Vec<Slice>> {
+    grouped(slices, |a, b| a.series == b.series && alike(a, b))
+}
+
+/// The same whatever series they name.
+fn by_look(slices: Vec<Slice>) -> Vec<Vec<Slice>> {
+    grouped(slices, alike)
+}
+
+fn alike(a: &Slice, b: &Slice) -> bool {
+    let turned =
+        (0..2).any(|i| (0..3).any(|axis| (a.directions[i][axis] - b.directions[i][axis]).abs() > 1e-3));
+    let coarser = (0..2).any(|axis| (a.spacing[axis] - b.spacing[axis]).abs() > 1e-4);
+    a.size == b.size && !turned && !coarser
+}
+
+fn grouped(slices: Vec<Slice>, like: impl Fn(&Slice, &Slice) -> bool) -> Vec<Vec<Slice>> {
     let mut series: Vec<Vec<Slice>> = Vec::new();
     for slice in slices {
-        let like = |other: &Slice| {
-            let turned = (0..2).any(|i| {
-                (0..3).any(|axis| (slice.directions[i][axis] - other.directions[i][axis]).abs() > 1e-3)
-            });
-            let coarser = (0..2).any(|axis| (slice.spacing[axis] - other.spacing[axis]).abs() > 1e-4);
-            slice.series == other.series && slice.size == other.size && !turned && !coarser
-        };
-        match series.iter_mut().find(|series| like(&series[0])) {
+        match series.iter_mut().find(|series| like(&series[0], &slice)) {
             Some(series) => series.push(slice),
             None => series.push(vec![slice]),
         }
     }
     // Stable: of equally large ones the first file's.
-    series.sort_by_key(|series| std::cmp::Reverse(series.len() * series[0].size[0] * series[0].size[1]));
+    series.sort_by_key(|series| std::cmp::Reverse((series.len(), series[0].size[0] * series[0].size[1])));
     series
 }

@@ -36,73 +36,89 @@ pub struct Slice {
     pub rescaled: bool,
 }
 
-/// Whether a file begins like a DICOM file.
+/// The index of a disc, which is a DICOM file and no picture.
+const INDEX: &str = "DICOMDIR";
+
+/// Whether a file begins like a DICOM file that may hold a picture.
 pub fn is_dicom(path: &Path) -> bool {
+    let index = path.file_name().is_some_and(|name| name.eq_ignore_ascii_case(INDEX));
+    !index && begins(path).is_some_and(|start| start.ends_with(b"DICM"))
+}
+
+/// Whether a file begins like a DICOM data set that lacks the preamble and the header before it (Part 10): with an
+/// element of the first group.
+pub fn is_bare(path: &Path) -> bool {
+    let start = begins(path).filter(|start| !start.ends_with(b"DICM"));
+    // Group 0008, a low element, little endian; then a length or two letters for the kind.
+    start.is_some_and(|start| start[..2] == [8, 0] && start[3] == 0 && start[2] <= 0x90)
+}
+
+fn begins(path: &Path) -> Option<[u8; 132]> {
     use std::io::Read;
     let mut start = [0; 132];
-    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start));
-    read.is_ok() && start.ends_with(b"DICM")
+    std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start)).ok()?;
+    Some(start)
 }
 
 impl Slice {
-    /// Reads the header; `None` where the file holds no slice of a CT.
-    pub fn read(path: &Path) -> Result<Option<Slice>> {
-        lengths::check(path).map_err(|error| damaged(path, error.as_ref()))?;
+    /// Reads the header; the error says why the file is no slice of a CT.
+    pub fn read(path: &Path) -> Result<Slice, String> {
+        lengths::check(path).map_err(|error| damaged(error.as_ref()))?;
         let object = OpenFileOptions::new().read_until(tags::PIXEL_DATA).open_file(path);
-        let object = object.map_err(|error| damaged(path, &error))?;
+        let object = object.map_err(|error| damaged(&error))?;
         let text = |tag: Tag| -> Option<String> {
             let text = object.element_opt(tag).ok()??.to_str().ok()?;
             Some(text.trim_end_matches('\0').trim().to_owned())
         };
-        if text(tags::MODALITY).as_deref() != Some("CT") {
-            return Ok(None);
+        match text(tags::MODALITY).as_deref() {
+            Some("CT") => {}
+            Some(other) => return Err(format!("its modality is {other}, not CT")),
+            None => return Err("Modality is missing".to_owned()),
         }
         let frames = text(tags::NUMBER_OF_FRAMES).and_then(|count| count.parse().ok()).unwrap_or(1);
-        ensure!(
-            frames == 1,
-            "{} holds {frames} frames in one file (enhanced CT); convert it to .nii.gz first",
-            path.display()
-        );
-        let numbers = |tag: Tag| -> Option<Vec<f64>> {
-            let numbers = object.element_opt(tag).ok()??.to_multi_float64().ok()?;
-            numbers.iter().all(|number| number.is_finite()).then_some(numbers)
+        if frames != 1 {
+            return Err(format!(
+                "it holds {frames} frames in one file (enhanced CT); convert it to .nii.gz first"
+            ));
+        }
+        let numbers = |tag: Tag, name: &str| -> Result<Vec<f64>, String> {
+            let element =
+                object.element_opt(tag).ok().flatten().ok_or_else(|| format!("{name} is missing"))?;
+            let numbers = element.to_multi_float64().map_err(|_| format!("{name} is damaged"))?;
+            let finite = numbers.iter().all(|number| number.is_finite());
+            if finite { Ok(numbers) } else { Err(format!("{name} is damaged")) }
         };
-        let (Some(position), Some(directions), Some(spacing)) = (
-            numbers(tags::IMAGE_POSITION_PATIENT),
-            numbers(tags::IMAGE_ORIENTATION_PATIENT),
-            numbers(tags::PIXEL_SPACING),
-        ) else {
-            // A picture without a place in the patient, such as a dose report.
-            return Ok(None);
-        };
+        let position = numbers(tags::IMAGE_POSITION_PATIENT, "ImagePositionPatient")?;
+        let directions = numbers(tags::IMAGE_ORIENTATION_PATIENT, "ImageOrientationPatient")?;
+        let spacing = numbers(tags::PIXEL_SPACING, "PixelSpacing")?;
         let whole = |tag: Tag| object.element(tag).ok().and_then(|element| element.to_int::<usize>().ok());
-        let (Some(rows), Some(columns)) = (whole(tags::ROWS), whole(tags::COLUMNS)) else { return Ok(None) };
-        ensure!(
-            rows.max(columns) <= LARGEST,
-            "{} claims {columns} x {rows} pixels, and no CT has more than {LARGEST} x {LARGEST}; export it again",
-            path.display()
-        );
+        let (Some(rows), Some(columns)) = (whole(tags::ROWS), whole(tags::COLUMNS)) else {
+            return Err("Rows or Columns are missing".to_owned());
+        };
+        if rows.max(columns) > LARGEST {
+            return Err(format!(
+                "it claims {columns} x {rows} pixels, and no CT has more than {LARGEST} x {LARGEST}; export it again"
+            ));
+        }
         let bits = |tag| whole(tag).unwrap_or(0);
         let (allocated, stored) = (bits(tags::BITS_ALLOCATED), bits(tags::BITS_STORED));
-        ensure!(
-            [8, 16].contains(&allocated) && (1..=allocated).contains(&stored),
-            "{} has pixels of {stored} bits in {allocated}, and only 8 or 16, all or some of them used, can be read; \
-             convert the series to .nii.gz",
-            path.display()
-        );
+        if ![8, 16].contains(&allocated) || !(1..=allocated).contains(&stored) {
+            return Err(format!(
+                "it has pixels of {stored} bits in {allocated}, and only 8 or 16, all or some of them used, can be read; \
+                 convert the series to .nii.gz"
+            ));
+        }
         let usable = position.len() == 3
             && directions.len() == 6
             && spacing.len() == 2
             && spacing.iter().all(|&part| part > 0.0)
             && rows * columns > 0;
-        ensure!(
-            usable,
-            "{} says its place in the patient in a wrong way; export the series again",
-            path.display()
-        );
+        if !usable {
+            return Err("it says its place in the patient in a wrong way; export the series again".to_owned());
+        }
         let description = text(tags::SERIES_DESCRIPTION).unwrap_or_default();
         let number = text(tags::SERIES_NUMBER).unwrap_or_default();
-        Ok(Some(Slice {
+        Ok(Slice {
             path: path.to_owned(),
             series: text(tags::SERIES_INSTANCE_UID).unwrap_or_default(),
             title: format!("{number} '{description}'").trim_start().to_owned(),
@@ -116,12 +132,18 @@ impl Slice {
             // DICOM names the distance of rows first.
             spacing: [spacing[1], spacing[0]],
             rescaled: text(tags::RESCALE_SLOPE).is_some(),
-        }))
+        })
+    }
+
+    /// The file's name, for people.
+    pub fn name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     /// The pixels in Hounsfield units, row by row.
     pub fn pixels(&self) -> Result<Vec<f32>> {
-        let object = dicom_object::open_file(&self.path).map_err(|error| damaged(&self.path, &error))?;
+        let object = dicom_object::open_file(&self.path)
+            .map_err(|error| anyhow!("{}: {}", self.path.display(), damaged(&error)))?;
         let decoded = object.decode_pixel_data().map_err(|error| undecodable(&self.path, &object, &error))?;
         let pixels = decoded.to_vec::<f32>().map_err(|error| undecodable(&self.path, &object, &error))?;
         ensure!(
@@ -156,8 +178,8 @@ fn cause(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
-fn damaged(path: &Path, error: &dyn std::error::Error) -> anyhow::Error {
-    anyhow!("{} is a damaged DICOM file ({}); export it again", path.display(), cause(error))
+fn damaged(error: &dyn std::error::Error) -> String {
+    format!("it is a damaged DICOM file ({}); export it again", cause(error))
 }
 
 fn undecodable(path: &Path, object: &DefaultDicomObject, error: &dyn std::error::Error) -> anyhow::Error {
@@ -170,9 +192,16 @@ fn undecodable(path: &Path, object: &DefaultDicomObject, error: &dyn std::error:
     )
 }
 
-/// The headers of all slices of a CT among `paths`; a single damaged file is an error.
-pub fn headers(paths: &[PathBuf]) -> Result<Vec<Slice>> {
+/// The headers of all slices of a CT among `paths`, and why each other file is none.
+pub fn headers(paths: &[PathBuf]) -> (Vec<Slice>, Vec<(PathBuf, String)>) {
     use rayon::prelude::*;
-    let read: Vec<Option<Slice>> = paths.par_iter().map(|path| Slice::read(path)).collect::<Result<_>>()?;
-    Ok(read.into_iter().flatten().collect())
+    let read: Vec<Result<Slice, String>> = paths.par_iter().map(|path| Slice::read(path)).collect();
+    let (mut slices, mut others) = (Vec::new(), Vec::new());
+    for (path, outcome) in paths.iter().zip(read) {
+        match outcome {
+            Ok(slice) => slices.push(slice),
+            Err(reason) => others.push((path.clone(), reason)),
+        }
+    }
+    (slices, others)
 }

@@ -11,6 +11,48 @@ use crate::scan::Geometry;
 /// Spacings of a header that differ by more than this share contradict each other.
 const TOLERANCE: f64 = 0.01;
 
+/// Voxels in mm that a scanner can make, with room for what programs make of them.
+const POSSIBLE: std::ops::Range<f64> = 0.05..25.0;
+
+/// Directions of the sform and the qform that differ by more degrees, or places by more mm, contradict each other.
+const APART: f64 = 2.0;
+const AWAY: f64 = 5.0;
+
+/// Voxel → world (RAS, mm), three rows.
+type Affine = [[f64; 4]; 3];
+
+/// Lengths of the steps along the axes.
+fn lengths(affine: &Affine) -> [f64; 3] {
+    std::array::from_fn(|axis| affine.iter().map(|row| row[axis].powi(2)).sum::<f64>().sqrt())
+}
+
+/// Says where the sform, which is taken, and the qform place voxels elsewhere.
+fn contradiction(sform: &Affine, qform: &Affine, shape: [usize; 3], warnings: &mut Vec<String>) {
+    let (a, b) = (lengths(sform), lengths(qform));
+    let angle = |axis: usize| {
+        let dot: f64 = (0..3).map(|row| sform[row][axis] * qform[row][axis]).sum();
+        (dot / (a[axis] * b[axis])).clamp(-1.0, 1.0).acos().to_degrees()
+    };
+    let angle = (0..3).map(angle).fold(0.0, f64::max);
+    let middle = |affine: &Affine| -> [f64; 3] {
+        let at = |row: &[f64; 4]| {
+            (0..3).map(|axis| row[axis] * (shape[axis] as f64 - 1.0) / 2.0).sum::<f64>() + row[3]
+        };
+        std::array::from_fn(|row| at(&affine[row]))
+    };
+    let (s, q) = (middle(sform), middle(qform));
+    let away = (0..3).map(|axis| (s[axis] - q[axis]).powi(2)).sum::<f64>().sqrt();
+    if angle > APART {
+        warnings.push(format!(
+            "its sform and its qform contradict each other: their axes differ by {angle:.0} degrees; the sform was taken, \
+             so compare the picture with the patient"
+        ));
+    } else if away > AWAY {
+        warnings
+            .push(format!("its sform and its qform place the scan {away:.0} mm apart; the sform was taken"));
+    }
+}
+
 /// A header, read and checked.
 pub struct Header {
     /// Where the voxels lie.
@@ -126,8 +168,11 @@ impl Fields {
         let mut warnings = Vec::new();
         let shape = self.shape()?;
         let kind = self.kind()?;
-        let spacing = self.spacing(&mut warnings)?;
-        let geometry = Geometry { shape, spacing, affine: self.affine(shape, spacing) };
+        let unit = self.unit(&mut warnings);
+        let sform = self.sform(unit, &mut warnings)?;
+        let spacing = self.spacing(unit, sform.as_ref(), &mut warnings)?;
+        let affine = self.affine(shape, spacing, unit, sform, &mut warnings);
+        let geometry = Geometry { shape, spacing, affine };
         let first = if self.pair { 0.0 } else { self.size as f64 };
         ensure!(
             self.offset.is_finite() && (self.offset == 0.0 || self.offset >= first),
@@ -196,30 +241,52 @@ impl Fields {
         }
     }
 
-    /// Spacing in mm; files in metres or micrometres are converted.
+    /// Millimetres that the header's lengths are multiplied by.
+    ///
+    /// Many programs take every number for millimetres and some of those write another unit all the same: where
+    /// voxels of the unit's size cannot be, but such of millimetres can, the unit is taken for the mistake.
+    fn unit(&self, warnings: &mut Vec<String>) -> f64 {
+        let header = NiftiHeader { xyzt_units: self.units, ..NiftiHeader::default() };
+        let (scale, name) = match header.xyzt_to_space() {
+            Ok(Unit::Meter) => (1e3, "metres"),
+            Ok(Unit::Micron) => (1e-3, "micrometres"),
+            _ => return 1.0,
+        };
+        let lengths = if self.sform_code > 0 { lengths(&self.srow) } else { [0.0; 3] };
+        let stored = if lengths.iter().all(|&length| length > 0.0) {
+            lengths
+        } else {
+            std::array::from_fn(|axis| self.pixdim[axis + 1].abs())
+        };
+        let possible = |scale: f64| stored.iter().all(|length| POSSIBLE.contains(&(length * scale)));
+        if !possible(scale) && possible(1.0) {
+            warnings.push(format!(
+                "its header says that lengths are {name}, but voxels of {stored:?} {name} cannot be; they were taken for \
+                 millimetres"
+            ));
+            return 1.0;
+        }
+        scale
+    }
+
+    /// Spacing in mm.
     ///
     /// `pixdim` says it, unless it contradicts an sform, which places voxels in the patient.
-    fn spacing(&self, warnings: &mut Vec<String>) -> Result<[f64; 3]> {
-        let header = NiftiHeader { xyzt_units: self.units, ..NiftiHeader::default() };
-        let scale = match header.xyzt_to_space() {
-            Ok(Unit::Meter) => 1e3,
-            Ok(Unit::Micron) => 1e-3,
-            _ => 1.0,
-        };
+    fn spacing(&self, unit: f64, sform: Option<&Affine>, warnings: &mut Vec<String>) -> Result<[f64; 3]> {
         let stored = &self.pixdim[1..4];
         let usable = stored.iter().all(|value| value.is_finite() && *value != 0.0);
-        let pixdim: [f64; 3] = std::array::from_fn(|axis| stored[axis].abs() * scale);
-        let lengths: [f64; 3] =
-            std::array::from_fn(|axis| self.srow.iter().map(|row| row[axis].powi(2)).sum::<f64>().sqrt());
-        let placed = self.sform_code > 0 && lengths.iter().all(|length| length.is_finite() && *length > 0.0);
-        let agree = |axis: usize| (pixdim[axis] - lengths[axis]).abs() <= TOLERANCE * lengths[axis];
-        if placed && !(usable && (0..3).all(agree)) {
-            let lengths = lengths.map(|length| (length * 1e4).round() / 1e4);
-            warnings.push(format!(
-                "its voxel spacing (pixdim) is {stored:?}, but its sform places voxels {lengths:?} mm apart, which \
-                 was taken"
-            ));
-            return Ok(lengths);
+        let pixdim: [f64; 3] = std::array::from_fn(|axis| stored[axis].abs() * unit);
+        if let Some(sform) = sform {
+            let lengths = lengths(sform);
+            let agree = |axis: usize| (pixdim[axis] - lengths[axis]).abs() <= TOLERANCE * lengths[axis];
+            if !(usable && (0..3).all(agree)) {
+                let lengths = lengths.map(|length| (length * 1e4).round() / 1e4);
+                warnings.push(format!(
+                    "its voxel spacing (pixdim) is {stored:?}, but its sform places voxels {lengths:?} mm apart, which \
+                     was taken"
+                ));
+                return Ok(lengths);
+            }
         }
         ensure!(
             usable,
@@ -228,14 +295,49 @@ impl Fields {
         Ok(pixdim)
     }
 
+    /// The sform in mm, if it places voxels at all.
+    fn sform(&self, unit: f64, warnings: &mut Vec<String>) -> Result<Option<Affine>> {
+        if self.sform_code <= 0 {
+            return Ok(None);
+        }
+        let sform = self.srow.map(|row| row.map(|value| value * unit));
+        let nothing = sform.iter().flatten().any(|value| !value.is_finite())
+            || lengths(&sform).iter().any(|&length| length == 0.0);
+        if nothing && self.qform_code > 0 {
+            warnings.push(
+                "its sform has an axis without a direction; its qform was taken in its place".to_owned(),
+            );
+            return Ok(None);
+        }
+        ensure!(
+            !nothing,
+            "the header's orientation has an axis without a direction; repair its sform or qform (nibabel and \
+             ITK-SNAP can)"
+        );
+        Ok(Some(sform))
+    }
+
     /// Voxel → world (RAS, mm) with nibabel's precedence: sform, then qform, then the spacing alone.
-    fn affine(&self, shape: [usize; 3], spacing: [f64; 3]) -> [[f64; 4]; 3] {
-        if self.sform_code > 0 {
-            return self.srow;
+    fn affine(
+        &self,
+        shape: [usize; 3],
+        spacing: [f64; 3],
+        unit: f64,
+        sform: Option<Affine>,
+        warnings: &mut Vec<String>,
+    ) -> Affine {
+        let qform = (self.qform_code > 0).then(|| self.qform(spacing, unit));
+        if let (Some(sform), Some(qform)) = (&sform, &qform) {
+            contradiction(sform, qform, shape, warnings);
         }
-        if self.qform_code > 0 {
-            return self.qform(spacing);
+        if let Some(affine) = sform.or(qform) {
+            return affine;
         }
+        warnings.push(
+            "its header does not say how the patient lies (qform_code and sform_code are 0); the first axis was taken to \
+             run to the left, the second to the front, the third to the head; compare the picture with the patient"
+                .to_owned(),
+        );
         // Without either, nibabel assumes x to run right→left and the origin in the centre.
         let scale = [-spacing[0], spacing[1], spacing[2]];
         std::array::from_fn(|row| {
@@ -246,7 +348,7 @@ impl Fields {
         })
     }
 
-    fn qform(&self, spacing: [f64; 3]) -> [[f64; 4]; 3] {
+    fn qform(&self, spacing: [f64; 3], unit: f64) -> Affine {
         let [b, c, d] = self.quatern;
         let rest = 1.0 - (b * b + c * c + d * d);
         let (a, [b, c, d]) = if rest > 1e-7 {
@@ -265,7 +367,7 @@ impl Fields {
         ];
         std::array::from_fn(|row| {
             let turned = rotation[row];
-            [turned[0] * scale[0], turned[1] * scale[1], turned[2] * scale[2], self.qoffset[row]]
+            [turned[0] * scale[0], turned[1] * scale[1], turned[2] * scale[2], self.qoffset[row] * unit]
         })
     }
 }

@@ -20,6 +20,8 @@ use super::{Geometry, Volume, intensity};
 /// Bytes of a header of version 1 and of version 2.
 const HEADER: usize = 348;
 const HEADER_2: usize = 540;
+/// Bytes behind the voxels that are read to come to a gzip stream's checksum.
+const TRAILER: u64 = 1 << 20;
 
 /// Reads a scan in its stored axis order, which is also that of the memory (the first axis is contiguous),
 /// `scl_slope` and `scl_inter` applied.
@@ -106,10 +108,17 @@ fn voxel_bytes(mut stream: Box<dyn Read>, skip: u64, expected: usize) -> Result<
     std::io::copy(&mut stream.by_ref().take(skip), &mut std::io::sink())
         .map_err(|error| broken(error, "its header extension is unreadable"))?;
     let mut raw = Vec::new();
-    let outcome = stream.take(expected as u64).read_to_end(&mut raw);
+    let outcome = stream.by_ref().take(expected as u64).read_to_end(&mut raw);
     let short = format!("{} of {expected} bytes of voxels are there", raw.len());
     outcome.map_err(|error| broken(error, &short))?;
     ensure!(raw.len() == expected, "{short}: the file ends early; copy or export it again");
+    // The checksum of a gzip stream stands at its end; other things may stand behind that.
+    let end = std::io::copy(&mut stream.take(TRAILER), &mut std::io::sink());
+    let damaged = end.is_err_and(|error| error.to_string().contains("checksum"));
+    ensure!(
+        !damaged,
+        "its voxels do not have the checksum that its gzip stream names: it was damaged; copy or export it again"
+    );
     Ok(raw)
 }
 

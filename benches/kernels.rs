@@ -43,7 +43,7 @@ fn layers(criterion: &mut Criterion) {
                         &planes,
                         &packed,
                         Finish::default(),
-                        Destination::dense(&mut output, outputs, size),
+                        &mut Destination::dense(&mut output, outputs, size),
                     )
                 });
             });

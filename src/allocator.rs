@@ -18,3 +18,19 @@ pub fn keep_freed_memory() {
     // SAFETY: sets one number of the allocator that this binary is linked with.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, WAIT) };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_is_that_of_the_option() {
+        // Another version of the library may count its options differently. This one's default is 10 ms in version 2 and 1,000
+        // in version 3; no other option has either.
+        // SAFETY: reads and sets one number of the allocator.
+        let default = unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) };
+        assert!([10, 1000].contains(&default), "{default}");
+        keep_freed_memory();
+        assert_eq!(unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) }, WAIT);
+    }
+}

@@ -238,8 +238,8 @@ fn layers(work: &Work, repeat: usize, peak: Peak) -> Vec<LayerFigures> {
         let mut seconds = f64::INFINITY;
         for _ in 0..=repeat {
             let begin = Instant::now();
-            let destination = Destination::dense(&mut output, outputs, size);
-            convolve(&planes, &packed, Finish::default(), destination);
+            let mut destination = Destination::dense(&mut output, outputs, size);
+            convolve(&planes, &packed, Finish::default(), &mut destination);
             seconds = seconds.min(begin.elapsed().as_secs_f64());
         }
         let operations = (2 * images * volume * inputs * outputs * taps) as f64;

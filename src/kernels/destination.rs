@@ -3,55 +3,86 @@
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
-/// Where values `[image, channel, x, y, z]` go, at any strides.
-#[derive(Clone, Copy)]
+/// Where values `[image, channel, x, y, z]` go, at any strides. There is one of it for its memory at a time.
 pub struct Destination<'a> {
     data: *mut f32,
     length: usize,
     origin: usize,
     strides: [usize; 5],
+    /// Images, channels, voxels along x, y, z that it has room for, no two at one place.
+    extent: [usize; 5],
+    /// Whether it holds values, which can be added to.
+    filled: bool,
     owner: PhantomData<&'a mut f32>,
 }
 
-// SAFETY: it borrows its floats for itself alone; the tasks it is copied to write disjoint rows.
+// SAFETY: it borrows its floats for itself alone; the tasks that share it write disjoint rows.
 unsafe impl Send for Destination<'_> {}
 unsafe impl Sync for Destination<'_> {}
 
 impl<'a> Destination<'a> {
     /// All of `values`.
     pub fn dense(values: &'a mut [f32], channels: usize, size: [usize; 3]) -> Self {
-        Self::whole(values.as_mut_ptr(), values.len(), channels, size)
+        let mut whole = Self::whole(values.as_mut_ptr(), values.len(), channels, size);
+        whole.filled = true;
+        whole
     }
 
-    /// All of some memory that holds no values yet; nothing may be added to it.
+    /// All of some memory that holds no values yet; nothing can be added to it.
     pub fn vacant(values: &'a mut [MaybeUninit<f32>], channels: usize, size: [usize; 3]) -> Self {
         Self::whole(values.as_mut_ptr().cast(), values.len(), channels, size)
     }
 
     fn whole(data: *mut f32, length: usize, channels: usize, [a, b, c]: [usize; 3]) -> Self {
         let volume = a * b * c;
-        Self::at(data, length, 0, [channels * volume, volume, b * c, c, 1])
+        let images = length / (channels * volume).max(1);
+        let strides = [channels * volume, volume, b * c, c, 1];
+        Self::at(data, length, 0, strides, [images, channels, a, b, c])
     }
 
-    /// `length` floats at `data`, the first value at `origin`; the caller's borrow becomes this one's.
-    pub(super) fn at(data: *mut f32, length: usize, origin: usize, strides: [usize; 5]) -> Self {
-        Destination { data, length, origin, strides, owner: PhantomData }
+    /// `length` floats at `data`, the first value at `origin`; the caller's borrow becomes this one's. No two places
+    /// of `extent` are one.
+    pub(super) fn at(
+        data: *mut f32,
+        length: usize,
+        origin: usize,
+        strides: [usize; 5],
+        extent: [usize; 5],
+    ) -> Self {
+        Destination { data, length, origin, strides, extent, filled: false, owner: PhantomData }
     }
 
     /// Every `factor`-th voxel only, beginning with `phase`.
-    pub fn every(mut self, factor: [usize; 3], phase: [usize; 3]) -> Self {
+    pub fn every(&mut self, factor: [usize; 3], phase: [usize; 3]) -> Destination<'_> {
+        let Destination { data, length, mut origin, mut strides, mut extent, filled, .. } = *self;
         for axis in 0..3 {
-            self.origin += phase[axis] * self.strides[axis + 2];
-            self.strides[axis + 2] *= factor[axis];
+            origin += phase[axis] * strides[axis + 2];
+            strides[axis + 2] *= factor[axis];
+            extent[axis + 2] = extent[axis + 2].saturating_sub(phase[axis]).div_ceil(factor[axis]);
         }
-        self
+        Destination { data, length, origin, strides, extent, filled, owner: PhantomData }
     }
 
-    /// Panics unless a volume of this extent fits.
+    /// Says that every place has been written.
+    ///
+    /// # Safety
+    /// Every place has been written.
+    pub(super) unsafe fn assume_filled(&mut self) {
+        self.filled = true;
+    }
+
+    /// Whether it holds values.
+    pub(super) fn is_filled(&self) -> bool {
+        self.filled
+    }
+
+    /// Panics unless a volume of this extent fits, each value at a place of its own.
     pub(super) fn check(&self, images: usize, channels: usize, size: [usize; 3]) {
         let extent = [images, channels, size[0], size[1], size[2]];
-        let last: usize = (0..5).map(|axis| (extent[axis] - 1) * self.strides[axis]).sum();
-        assert!(self.origin + last < self.length, "a result larger than its destination");
+        assert!((0..5).all(|axis| extent[axis] <= self.extent[axis]), "a result larger than its destination");
+        let last: usize = (0..5).map(|axis| extent[axis].saturating_sub(1) * self.strides[axis]).sum();
+        let empty = extent.contains(&0);
+        assert!(empty || self.origin + last < self.length, "a result larger than its destination");
     }
 
     /// Writes a row, or adds it to what is there, and rectifies it.
@@ -95,7 +126,8 @@ mod tests {
     #[test]
     fn every_other_voxel_is_reached_and_added_to() {
         let mut values = vec![1.0f32; 2 * 2 * 4];
-        let to = Destination::dense(&mut values, 1, [2, 2, 4]).every([2, 2, 2], [1, 0, 1]);
+        let mut whole = Destination::dense(&mut values, 1, [2, 2, 4]);
+        let to = whole.every([2, 2, 2], [1, 0, 1]);
         to.check(1, 1, [1, 1, 2]);
         // SAFETY: one row, inside what was checked.
         unsafe { to.put([0, 0, 0, 0], [2.0, -4.0].into_iter(), true, true) };
@@ -108,5 +140,17 @@ mod tests {
     #[should_panic(expected = "larger than its destination")]
     fn a_result_that_does_not_fit_is_refused() {
         Destination::dense(&mut [0.0; 7], 1, [2, 2, 2]).check(1, 1, [2, 2, 2]);
+    }
+
+    #[test]
+    #[should_panic(expected = "larger than its destination")]
+    fn channels_never_share_a_place() {
+        // Eight channels of one voxel would all fit these floats, one upon the other.
+        Destination::dense(&mut [0.0; 8], 1, [1, 1, 1]).check(1, 8, [1, 1, 1]);
+    }
+
+    #[test]
+    fn an_empty_result_fits_anything() {
+        Destination::dense(&mut [], 1, [0, 2, 2]).check(0, 1, [0, 2, 2]);
     }
 }

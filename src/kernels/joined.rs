@@ -147,14 +147,16 @@ pub fn convolve_joined(
     packed: &PackedJoined,
     bias: Option<&[f32]>,
     rectified: bool,
-    output: Destination,
+    output: &mut Destination,
 ) {
     let factor = packed.joined.factor;
     assert!((0..3).all(|axis| skip.size[axis] == coarse.size[axis] * factor[axis]));
     for (place, packed) in &packed.phases {
         let finish = Finish { bias, ..Finish::default() };
-        convolve(coarse, packed, finish, output.every(factor, *place));
+        convolve(coarse, packed, finish, &mut output.every(factor, *place));
     }
+    // SAFETY: the phases are all places of a block, so that together they have written every voxel.
+    unsafe { output.assume_filled() };
     convolve(skip, &packed.skip, Finish { bias: None, added: true, rectified }, output);
 }
 
@@ -168,8 +170,8 @@ pub fn convolved_joined(
     let outputs = packed.joined.outputs;
     let length = skip.images * outputs * skip.size.iter().product::<usize>();
     let mut values = Vec::with_capacity(length);
-    let vacant = Destination::vacant(&mut values.spare_capacity_mut()[..length], outputs, skip.size);
-    convolve_joined(skip, coarse, packed, bias, false, vacant);
+    let mut vacant = Destination::vacant(&mut values.spare_capacity_mut()[..length], outputs, skip.size);
+    convolve_joined(skip, coarse, packed, bias, false, &mut vacant);
     // SAFETY: the phases write every voxel of every channel before the skip is added to it.
     unsafe { values.set_len(length) };
     values
@@ -248,7 +250,7 @@ impl Backward<'_> {
             let after = std::array::from_fn(|axis| (-phase.first[axis]) as usize);
             let planes = Planes::framed(&gradient, images, outputs, coarse_size, before, after);
             let finish = Finish { added: true, ..Finish::default() };
-            convolve(&planes, &packed, finish, Destination::dense(&mut to_coarse, far, coarse_size));
+            convolve(&planes, &packed, finish, &mut Destination::dense(&mut to_coarse, far, coarse_size));
         }
         [to_kernel, to_skip, to_coarse]
     }
@@ -345,8 +347,8 @@ mod tests {
                 let coarse_planes = Planes::framed(&low, images, far, coarse, before, after);
                 let packed = PackedJoined::new(isa, &weights, joined);
                 let mut output = vec![f32::NAN; expected.len()];
-                let destination = Destination::dense(&mut output, outputs, size);
-                convolve_joined(&skip_planes, &coarse_planes, &packed, Some(&bias), true, destination);
+                let mut destination = Destination::dense(&mut output, outputs, size);
+                convolve_joined(&skip_planes, &coarse_planes, &packed, Some(&bias), true, &mut destination);
                 prop_assert!(reference::close(&output, &expected), "forward, {}", isa);
                 let backward = Backward {
                     joined, images, size, skip: &skip, coarse: &low, weights: &weights, gradient: &gradient,

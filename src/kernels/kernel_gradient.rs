@@ -68,8 +68,8 @@ pub fn kernel_gradient(
 ) -> Vec<f32> {
     let taps: usize = kernel.iter().product();
     // Narrow layers would leave half of a 512-bit register empty.
-    let isa = if isa == Isa::Avx512 && outputs <= 8 { Isa::Avx2 } else { isa };
-    let lanes = if isa == Isa::Avx512 { 16 } else { 8 };
+    let isa = if outputs <= 8 { isa.narrower() } else { isa };
+    let lanes = isa.lanes();
     let blocks = outputs.div_ceil(lanes);
     let turned = turn(input, gradient, outputs, lanes);
     let [a, b, _] = input.size;

@@ -104,7 +104,7 @@ impl Form {
     pub(super) fn tiles(self, isa: Isa, outputs: usize) -> Vec<(usize, usize)> {
         let widest = match self {
             Form::Deep => DEEP_VECTORS * isa.lanes(),
-            Form::Wide if isa == Isa::Avx512 => 8,
+            Form::Wide if isa.lanes() == 16 => 8,
             Form::Wide => 4,
         };
         let mut tiles = Vec::new();

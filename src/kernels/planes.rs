@@ -135,6 +135,7 @@ impl Planes {
             self.data.len(),
             (x * b + y) * c + z,
             [self.channels * a * b * c, a * b * c, b * c, c, 1],
+            [self.images, self.channels, self.size[0], self.size[1], self.size[2]],
         )
     }
 

@@ -6,12 +6,17 @@ use std::sync::OnceLock;
 /// Environment variable that forces a lower instruction set than the machine has.
 pub const OVERRIDE: &str = "VERTEBRAE_SIMD";
 
-/// An instruction set the kernels are compiled for.
+/// An instruction set the kernels are compiled for and this machine has: only detection makes one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Isa {
+pub struct Isa(Set);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Set {
     /// 16 floats a register, 32 registers.
+    #[cfg(target_arch = "x86_64")]
     Avx512,
     /// 8 floats a register, 16 registers, fused multiply-add.
+    #[cfg(target_arch = "x86_64")]
     Avx2,
     /// Whatever the compiler makes of arrays of 8 floats.
     Portable,
@@ -19,10 +24,12 @@ pub enum Isa {
 
 impl fmt::Display for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Isa::Avx512 => "avx512",
-            Isa::Avx2 => "avx2",
-            Isa::Portable => "portable",
+        f.pad(match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => "avx2",
+            Set::Portable => "portable",
         })
     }
 }
@@ -32,9 +39,21 @@ impl Isa {
     pub fn detect() -> Isa {
         static DETECTED: OnceLock<Isa> = OnceLock::new();
         *DETECTED.get_or_init(|| {
-            let wanted = std::env::var(OVERRIDE).unwrap_or_default();
             let available = Isa::available();
-            available.iter().copied().find(|isa| isa.to_string() == wanted).unwrap_or(available[0])
+            Isa::wanted().ok().flatten().unwrap_or(available[0])
+        })
+    }
+
+    /// The instruction set that `VERTEBRAE_SIMD` names, if it names any; the error says which there are.
+    pub fn wanted() -> Result<Option<Isa>, String> {
+        let Some(wanted) = std::env::var_os(OVERRIDE).filter(|wanted| !wanted.is_empty()) else {
+            return Ok(None);
+        };
+        let available = Isa::available();
+        let found = available.iter().find(|isa| wanted.to_str() == Some(isa.to_string().as_str()));
+        found.copied().map(Some).ok_or_else(|| {
+            let names: Vec<String> = available.iter().map(Isa::to_string).collect();
+            format!("{OVERRIDE} is '{}'; this machine has {}", wanted.to_string_lossy(), names.join(", "))
         })
     }
 
@@ -43,35 +62,48 @@ impl Isa {
         let mut available = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx512f") {
-                available.push(Isa::Avx512);
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            if avx2 && is_x86_feature_detected!("avx512f") {
+                available.push(Isa(Set::Avx512));
             }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                available.push(Isa::Avx2);
+            if avx2 {
+                available.push(Isa(Set::Avx2));
             }
         }
-        available.push(Isa::Portable);
+        available.push(Isa(Set::Portable));
         available
+    }
+
+    /// One of half the width, or itself: for layers that would leave half of a register empty.
+    pub fn narrower(self) -> Isa {
+        match self.0 {
+            // Every machine that has the one, as far as `available` goes, has the other.
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 => Isa(Set::Avx2),
+            _ => self,
+        }
     }
 
     /// Floats in a register.
     pub fn lanes(self) -> usize {
-        match self {
-            Isa::Avx512 => 16,
-            Isa::Avx2 | Isa::Portable => 8,
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 => 16,
+            _ => 8,
         }
     }
 
     /// Runs `work` compiled for this instruction set.
     pub fn run<W: Work>(self, work: W) {
-        match self {
-            // SAFETY: `Isa::available` names these sets only where the processor has them.
+        match self.0 {
+            // SAFETY: only `available` makes these, where the processor has them.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => unsafe { x86::avx512(work) },
+            Set::Avx512 => unsafe { x86::avx512(work) },
+            // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => unsafe { x86::avx2(work) },
+            Set::Avx2 => unsafe { x86::avx2(work) },
             // SAFETY: arrays need no instruction set.
-            _ => unsafe { work.run::<Portable>() },
+            Set::Portable => unsafe { work.run::<Portable>() },
         }
     }
 }

@@ -80,7 +80,7 @@ impl Layer {
     }
 
     /// Convolves `x`, behind the channels of `skip` if there is one.
-    fn write(&self, x: &Planes, skip: Option<&Planes>, output: Destination) {
+    fn write(&self, x: &Planes, skip: Option<&Planes>, output: &mut Destination) {
         let (bias, rectified) = (Some(self.bias.as_slice()), self.shape.rectified);
         match (&self.kernel, skip) {
             (Kernel::Joined(packed), Some(skip)) => {
@@ -97,7 +97,7 @@ impl Layer {
         let size = skip.unwrap_or(x).size;
         // SAFETY: a convolution writes all of its destination.
         let mut output = unsafe { Planes::vacant(x.images, self.shape.outputs, size, before, after) };
-        self.write(x, skip, output.inside());
+        self.write(x, skip, &mut output.inside());
         output
     }
 }
@@ -168,7 +168,7 @@ impl Predictor for CpuPredictor {
         let output = &layers[layers.len() - 1];
         let channels = output.shape.outputs;
         let mut values = vec![0.0; images * channels * a * b * c];
-        output.write(&x, None, Destination::dense(&mut values, channels, [a, b, c]));
+        output.write(&x, None, &mut Destination::dense(&mut values, channels, [a, b, c]));
         if self.architecture.kind == Kind::Detection {
             softmax(&mut values, a * b * c);
         }

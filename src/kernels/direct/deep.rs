@@ -38,7 +38,9 @@ fn inside(job: &Job, axis: usize, first: usize, count: usize) -> Range<usize> {
     let Job { input, packed, .. } = job;
     let start = input.before[axis].saturating_sub(first + count - 1 + packed.shift[axis]);
     let end = (input.before[axis] + input.size[axis]).saturating_sub(first + packed.shift[axis]);
-    start..end.min(packed.kernel[axis])
+    let end = end.min(packed.kernel[axis]);
+    // A frame wider than the kernel has voxels that no tap meets.
+    start.min(end)..end
 }
 
 /// Some rows of some images for one block of output channels.

@@ -29,8 +29,9 @@ pub struct Finish<'a> {
 }
 
 /// `output` (`[image, out, x, y, z]`) = the convolution of `input` with the packed kernel.
-pub fn convolve(input: &Planes, packed: &Packed, finish: Finish, output: Destination) {
+pub fn convolve(input: &Planes, packed: &Packed, finish: Finish, output: &mut Destination) {
     assert_eq!(input.channels, packed.inputs);
+    assert!(!finish.added || output.is_filled(), "sums cannot be added to memory that holds no values");
     output.check(input.images, packed.outputs, input.size);
     let taps = input.taps(packed.kernel, packed.shift);
     let job = Job { input, packed, finish, taps: &taps, output };
@@ -46,7 +47,7 @@ pub fn convolved(input: &Planes, packed: &Packed, bias: Option<&[f32]>) -> Vec<f
     let mut values = Vec::with_capacity(length);
     let vacant = &mut values.spare_capacity_mut()[..length];
     let finish = Finish { bias, ..Finish::default() };
-    convolve(input, packed, finish, Destination::vacant(vacant, packed.outputs, input.size));
+    convolve(input, packed, finish, &mut Destination::vacant(vacant, packed.outputs, input.size));
     // SAFETY: a convolution writes every voxel of every channel.
     unsafe { values.set_len(length) };
     values
@@ -58,7 +59,7 @@ struct Job<'a> {
     packed: &'a Packed,
     finish: Finish<'a>,
     taps: &'a [usize],
-    output: Destination<'a>,
+    output: &'a Destination<'a>,
 }
 
 impl Job<'_> {
@@ -74,6 +75,31 @@ mod tests {
     use crate::kernels::reference;
     use crate::kernels::simd::Isa;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_frame_wider_than_the_kernel_is_read_as_the_zeros_it_is() {
+        // One voxel behind five zeros: a kernel of one tap that begins with the frame sees the first of them.
+        for isa in Isa::available() {
+            for outputs in [1, 16] {
+                let planes = Planes::framed(&[1.0], 1, 1, [1; 3], [0, 0, 5], [0, 0, 5]);
+                let weights = vec![3.0; outputs];
+                let packed = Packed::new(isa, &weights, [outputs, 1], [1; 3], Direction::Forward);
+                assert_eq!(convolved(&planes, &packed, None), vec![0.0; outputs], "{isa}");
+                let shifted = Packed::new(isa, &weights, [outputs, 1], [1; 3], Direction::Forward);
+                assert_eq!(convolved(&planes, &shifted.shifted([0, 0, 5]), None), weights, "{isa}");
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "cannot be added to memory that holds no values")]
+    fn nothing_is_added_to_what_was_never_written() {
+        let planes = Planes::framed(&[1.0; 8], 1, 1, [2; 3], [0; 3], [0; 3]);
+        let packed = Packed::new(Isa::detect(), &[1.0], [1, 1], [1; 3], Direction::Forward);
+        let mut memory = [std::mem::MaybeUninit::uninit(); 8];
+        let finish = Finish { added: true, ..Finish::default() };
+        convolve(&planes, &packed, finish, &mut Destination::vacant(&mut memory, 1, [2; 3]));
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(60))]
@@ -116,7 +142,7 @@ mod tests {
                 let planes = Planes::framed(&x, images, from, size, before, after);
                 let mut output = vec![f32::NAN; expected.len()];
                 let finish = Finish { bias: Some(&bias), added: false, rectified };
-                convolve(&planes, &packed, finish, Destination::dense(&mut output, to, size));
+                convolve(&planes, &packed, finish, &mut Destination::dense(&mut output, to, size));
                 prop_assert!(reference::close(&output, &expected), "{} {:?}", isa, packed.form);
             }
         }

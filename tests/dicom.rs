@@ -104,7 +104,7 @@ fn a_tilted_gantry_is_put_right_along_the_patients_axes() {
         if (18.0..24.0).contains(&back) { 900 } else { 0 }
     });
     tilted.write(folder.path(), &plate, |index| format!("{index}"));
-    let Scan { volume, frame } = Scan::read(folder.path(), true).unwrap();
+    let Scan { volume, frame, .. } = Scan::read(folder.path(), true).unwrap();
     assert!(volume.warnings[0].contains("13 degrees from being at right angles"), "{:?}", volume.warnings);
     let [x, y, z] = volume.geometry.shape.map(|size| size / 2);
     // Now it stands at the same y in every slice.
@@ -147,6 +147,48 @@ fn files_that_are_no_slices_never_cost_the_series() {
     }
     let error = format!("{:#}", dicom::read(&other).unwrap_err());
     assert!(error.contains("its modality is MR, not CT (0, 1, 2 and 3 more)"), "{error}");
+}
+
+#[test]
+fn an_enhanced_ct_is_the_volume_that_its_frames_are() {
+    let folder = tempfile::tempdir().unwrap();
+    ct().write_enhanced(&folder.path().join("one.dcm"), &small());
+    let volume = dicom::read(folder.path()).unwrap();
+    assert_eq!(volume.voxels, small().mapv(f32::from));
+    assert_eq!(
+        (volume.geometry.spacing, volume.warnings.len()),
+        ([0.8, 1.2, 2.5], 0),
+        "{:?}",
+        volume.warnings
+    );
+    assert_eq!(volume.geometry.world([0.0; 3]), [100.0, -40.0, -700.0]);
+}
+
+#[test]
+fn a_series_can_be_chosen_and_is_named_and_one_over_several_folders_is_one_scan() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = Series { uid: "1.2.826.7".into(), description: "thin".into(), ..ct() };
+    ct().write(folder.path(), &small(), |index| format!("a{index}"));
+    other.write(folder.path(), &small().slice_move(ndarray::s![.., .., ..4]), |index| format!("b{index}"));
+    let (volume, series) = dicom::read_series(folder.path(), Some("1.2.826.7")).unwrap();
+    assert_eq!(
+        (volume.geometry.shape[2], series.series.as_str(), series.title.as_str()),
+        (4, "1.2.826.7", "2 'thin'")
+    );
+    let error = format!("{:#}", dicom::read_series(folder.path(), Some("1.2")).unwrap_err());
+    assert!(error.contains("no CT series 1.2; there are 1.2.826.1, 1.2.826.7"), "{error}");
+    // The first half in one folder, the second in another.
+    let parts = tempfile::tempdir().unwrap();
+    for (part, range) in [("x", 0..3), ("y", 3..6)] {
+        std::fs::create_dir(parts.path().join(part)).unwrap();
+        for index in range {
+            let name = format!("a{index}");
+            std::fs::copy(folder.path().join(&name), parts.path().join(part).join(name)).unwrap();
+        }
+    }
+    let listing = vertebrae::scan::listed(&[parts.path().to_owned()], &[]).unwrap();
+    assert_eq!(listing.scans, [parts.path()]);
+    assert_eq!(dicom::read(parts.path()).unwrap().voxels, small().mapv(f32::from));
 }
 
 #[test]

@@ -8,8 +8,8 @@ use crate::anatomy::Level;
 use crate::annotation::landmark::Landmark;
 use crate::annotation::verse;
 use crate::decoding::sequence::Flag;
-use crate::scan::Geometry;
 use crate::scan::hounsfield::Finding;
+use crate::scan::{Geometry, Series};
 use crate::spine::{self, turned::Turned};
 
 /// Name and version of the document's schema, see docs/formats.md.
@@ -24,6 +24,8 @@ pub struct Document {
     pub version: String,
     /// What was read.
     pub input: File,
+    /// Which DICOM series it is, if it is one.
+    pub series: Option<Series>,
     /// The models of the course, the bodies and the names.
     pub models: Vec<File>,
     /// The stored grid.
@@ -157,11 +159,13 @@ struct Made {
     schema: String,
     version: String,
     input: File,
+    series: Option<Series>,
     models: Vec<File>,
 }
 
-/// Whether `path` is a complete document that this version made of this content with these models.
-pub fn is_current(path: &Path, sha256: &str, models: &[File]) -> bool {
+/// Whether `path` is a complete document that this version made of this content, and of this series if one is named,
+/// with these models.
+pub fn is_current(path: &Path, sha256: &str, series: Option<&str>, models: &[File]) -> bool {
     let made = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Made>(&bytes).ok());
     made.is_some_and(|made| {
         let same = made.models.len() == models.len()
@@ -169,6 +173,7 @@ pub fn is_current(path: &Path, sha256: &str, models: &[File]) -> bool {
         made.schema == SCHEMA
             && made.version == env!("CARGO_PKG_VERSION")
             && made.input.sha256 == sha256
+            && series.is_none_or(|wanted| made.series.is_some_and(|series| series.series == wanted))
             && same
     })
 }

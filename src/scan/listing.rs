@@ -1,6 +1,6 @@
 //! Which scans a person means: files, folders, patterns.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -134,7 +134,34 @@ fn walk(folder: &Path, dicom: bool) -> Result<Listing> {
         }
     }
     unreadable.sort();
+    if dicom {
+        gather(&mut paths);
+    }
     Ok(Listing { scans: paths.into_iter().collect(), unreadable })
+}
+
+/// Folders that lie beside each other and begin with slices of one series hold one scan: that of the folder above.
+fn gather(paths: &mut BTreeSet<PathBuf>) {
+    let mut siblings: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
+    for path in paths.iter().filter(|path| path.is_dir()) {
+        if let Some(parent) = path.parent() {
+            siblings.entry(parent.to_owned()).or_default().push(path.clone());
+        }
+    }
+    for (parent, folders) in siblings.into_iter().filter(|(_, folders)| folders.len() > 1) {
+        let mut by_series: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+        for folder in folders {
+            if let Some(series) = dicom::first_series(&folder).filter(|series| !series.is_empty()) {
+                by_series.entry(series).or_default().push(folder);
+            }
+        }
+        for parts in by_series.into_values().filter(|parts| parts.len() > 1) {
+            parts.iter().for_each(|part| {
+                paths.remove(part);
+            });
+            paths.insert(parent.clone());
+        }
+    }
 }
 
 /// Endings of files that are scans; the `.img` of a pair belongs to its `.hdr`.

@@ -20,6 +20,7 @@ use ndarray::Array3;
 
 use crate::artifact;
 
+pub use dicom::Series;
 pub use geometry::Geometry;
 pub use intensity::{Scale, normalise, replace_non_finite};
 pub use listing::{Listing, find, listed, name};
@@ -63,6 +64,8 @@ pub struct Scan {
     pub volume: Volume,
     /// How that lies in the file.
     pub frame: Frame,
+    /// Which DICOM series it is, if it is one.
+    pub series: Option<Series>,
 }
 
 /// The file's own frame and the way between it and LPS order.
@@ -106,10 +109,20 @@ impl Frame {
 impl Scan {
     /// Reads a NIfTI file or a folder of DICOM slices and, unless `reorient` is false, brings it to LPS.
     pub fn read(path: &Path, reorient: bool) -> Result<Scan> {
+        Scan::read_series(path, reorient, None)
+    }
+
+    /// The same; of a folder of DICOM slices the series with a SeriesInstanceUID, if one is named.
+    pub fn read_series(path: &Path, reorient: bool, wanted: Option<&str>) -> Result<Scan> {
         if path.is_file() && dicom::is_dicom(path) {
             bail!("{} is a single DICOM file; name the folder with all slices of its series", path.display());
         }
-        let mut volume = if path.is_dir() { dicom::read(path)? } else { nifti::read(path)? };
+        let (mut volume, series) = if path.is_dir() {
+            let (volume, series) = dicom::read_series(path, wanted)?;
+            (volume, Some(series))
+        } else {
+            (nifti::read(path)?, None)
+        };
         let stored = volume.geometry.clone();
         plausible::check(&stored, &mut volume.warnings)
             .with_context(|| format!("{} cannot be used", path.display()))?;
@@ -132,10 +145,14 @@ impl Scan {
             });
             let grid = upright::grid(&stored, &orientation);
             if let Some(volume) = upright::resampled(&volume, &grid) {
-                return Ok(Scan { volume, frame: Frame { orientation, stored, upright: Some(grid) } });
+                return Ok(Scan {
+                    volume,
+                    frame: Frame { orientation, stored, upright: Some(grid) },
+                    series,
+                });
             }
         }
-        Ok(Scan { volume: orientation.apply(volume), frame: Frame::new(orientation, stored) })
+        Ok(Scan { volume: orientation.apply(volume), frame: Frame::new(orientation, stored), series })
     }
 
     /// The voxels at `spacing` mm, normalised to mean 0 and deviation 1 (SPEC §1), and with what.

@@ -24,6 +24,70 @@ pub struct Series {
 }
 
 impl Series {
+    /// Writes `voxels` as the frames of one file (enhanced CT), the last slice first, places in functional groups.
+    pub fn write_enhanced(&self, path: &Path, voxels: &Array3<i16>) {
+        let (columns, rows, count) = voxels.dim();
+        let text = |vr, tag, text: &str| DataElement::new(tag, vr, PrimitiveValue::from(text));
+        let number = |tag, value: u16| DataElement::new(tag, VR::US, dicom_value!(U16, [value]));
+        let joined =
+            |values: &[f64]| values.iter().map(|value| format!("{value:.6}")).collect::<Vec<_>>().join("\\");
+        let sequence = |tag, items: Vec<InMemDicomObject>| {
+            DataElement::new(tag, VR::SQ, dicom_core::value::DataSetSequence::from(items))
+        };
+        let group = |tag, elements: Vec<dicom_object::mem::InMemElement>| {
+            sequence(tag, vec![InMemDicomObject::from_element_iter(elements)])
+        };
+        let [x, y, z] = self.origin;
+        let mut frames = Vec::new();
+        let mut pixels: Vec<u16> = Vec::new();
+        for index in (0..count).rev() {
+            let place = joined(&[x, y, z + index as f64 * self.spacing[2]]);
+            frames.push(InMemDicomObject::from_element_iter([group(
+                tags::PLANE_POSITION_SEQUENCE,
+                vec![text(VR::DS, tags::IMAGE_POSITION_PATIENT, &place)],
+            )]));
+            pixels.extend(voxels.index_axis(Axis(2), index).t().iter().map(|&value| (value + 1024) as u16));
+        }
+        let shared = InMemDicomObject::from_element_iter([
+            group(
+                tags::PLANE_ORIENTATION_SEQUENCE,
+                vec![text(VR::DS, tags::IMAGE_ORIENTATION_PATIENT, &joined(&[1.0, 0.0, 0.0, 0.0, 1.0, 0.0]))],
+            ),
+            group(
+                tags::PIXEL_MEASURES_SEQUENCE,
+                vec![text(VR::DS, tags::PIXEL_SPACING, &joined(&[self.spacing[1], self.spacing[0]]))],
+            ),
+            group(
+                tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE,
+                vec![text(VR::DS, tags::RESCALE_INTERCEPT, "-1024"), text(VR::DS, tags::RESCALE_SLOPE, "1")],
+            ),
+        ]);
+        let class = "1.2.840.10008.5.1.4.1.1.2.1";
+        let object = InMemDicomObject::from_element_iter([
+            text(VR::UI, tags::SOP_CLASS_UID, class),
+            text(VR::UI, tags::SOP_INSTANCE_UID, &self.uid),
+            text(VR::CS, tags::MODALITY, "CT"),
+            text(VR::UI, tags::SERIES_INSTANCE_UID, &self.uid),
+            text(VR::IS, tags::NUMBER_OF_FRAMES, &count.to_string()),
+            text(VR::CS, tags::PHOTOMETRIC_INTERPRETATION, "MONOCHROME2"),
+            number(tags::SAMPLES_PER_PIXEL, 1),
+            number(tags::ROWS, rows as u16),
+            number(tags::COLUMNS, columns as u16),
+            number(tags::BITS_ALLOCATED, 16),
+            number(tags::BITS_STORED, 16),
+            number(tags::HIGH_BIT, 15),
+            number(tags::PIXEL_REPRESENTATION, 0),
+            sequence(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![shared]),
+            sequence(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frames),
+            DataElement::new(tags::PIXEL_DATA, VR::OW, PrimitiveValue::U16(pixels.into())),
+        ]);
+        let meta = FileMetaTableBuilder::new()
+            .transfer_syntax("1.2.840.10008.1.2.1")
+            .media_storage_sop_class_uid(class)
+            .media_storage_sop_instance_uid(&self.uid);
+        object.with_meta(meta).unwrap().write_to_file(path).unwrap();
+    }
+
     /// Writes `voxels`, Hounsfield units indexed `[column, row, slice]`, a slice a file named by `name`.
     pub fn write(&self, folder: &Path, voxels: &Array3<i16>, name: impl Fn(usize) -> String) {
         std::fs::create_dir_all(folder).unwrap();

@@ -47,6 +47,9 @@ pub struct Predict {
     /// Skip scans whose results are there: of the same content, made by the same models
     #[arg(long)]
     resume: bool,
+    /// SeriesInstanceUID of the DICOM series to take, where folders hold several [default: the CT of most slices]
+    #[arg(long, value_name = "UID")]
+    series: Option<String>,
     #[command(flatten)]
     sharding: Sharding,
     /// Print nothing but errors
@@ -101,6 +104,7 @@ impl Predict {
         let unlisted = failures.len();
         let mut done = 0;
         progress.start(scans.len(), "scans");
+        let read = |path: &Path| read(path, self.series.as_deref());
         let taken = read_ahead(&scans, read, |path, read| {
             match read.and_then(|read| guarded(|| self.scan(path, read, &run))) {
                 Ok(document) => {
@@ -172,7 +176,7 @@ impl Predict {
         let (stem, _) = layout.free(&self.output, path, &sha256);
         let complete = |output: &Output| output.path(&self.output, &stem).is_file();
         // The document is written last and says of what and with what.
-        is_current(&layout::document(&self.output, &stem), &sha256, models)
+        is_current(&layout::document(&self.output, &stem), &sha256, self.series.as_deref(), models)
             && self.format.iter().all(complete)
     }
 
@@ -244,6 +248,7 @@ impl Predict {
             schema: SCHEMA.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             input: File { path: path.to_owned(), sha256 },
+            series: scan.series.clone(),
             models: run.models.clone(),
             image: Image::of(&frame.stored),
             device: run.device.to_string(),
@@ -297,9 +302,9 @@ impl Predict {
     }
 }
 
-fn read(path: &Path) -> Result<Read> {
+fn read(path: &Path, series: Option<&str>) -> Result<Read> {
     let begin = Instant::now();
-    let scan = Scan::read(path, true)?;
+    let scan = Scan::read_series(path, true, series)?;
     let sha256 = scan::sha256(path)?;
     Ok(Read { scan, sha256, seconds: begin.elapsed().as_secs_f64() })
 }

@@ -74,7 +74,7 @@ impl Models {
             let weights = StripWeights::parse(&bytes(index)?, reading).with_context(|| named(index))?;
             device.strip(&weights)
         };
-        let course = Weights::parse(&bytes(0)?, Kind::Identification).with_context(|| named(0))?;
+        let course = Weights::parse(&bytes(0)?, Kind::Volume).with_context(|| named(0))?;
         Ok(Reader {
             course: Network::of(&course, device)?,
             bodies: strip(1, Reading::Bodies)?,

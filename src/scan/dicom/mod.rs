@@ -4,12 +4,13 @@ mod lengths;
 mod slice;
 mod stack;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use ndarray::{Array3, ArrayView2, Axis, ShapeBuilder};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use self::slice::{Slice, headers};
 pub use self::slice::{is_bare, is_dicom};
@@ -21,32 +22,67 @@ use super::{Geometry, Volume, intensity};
 ///
 /// Errors name the file or the folder, what is wrong and what to do: uneven gaps are refused.
 pub fn read(folder: &Path) -> Result<Volume> {
-    read_unnamed(folder).with_context(|| format!("{} cannot be used", folder.display()))
+    Ok(read_series(folder, None)?.0)
 }
 
-/// The DICOM files directly in `folder`, sorted.
+/// The same of the series with a SeriesInstanceUID, if one is named, and which series that is.
+pub fn read_series(folder: &Path, wanted: Option<&str>) -> Result<(Volume, Series)> {
+    read_unnamed(folder, wanted).with_context(|| format!("{} cannot be used", folder.display()))
+}
+
+/// Which series a volume is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    /// StudyInstanceUID.
+    pub study: String,
+    /// SeriesInstanceUID.
+    pub series: String,
+    /// SeriesNumber and SeriesDescription.
+    pub title: String,
+}
+
+/// The DICOM files directly in `folder`, sorted; where there are none, those directly in the folders below it, over
+/// which a series may be spread.
 pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
+    let (mut files, mut folders) = (Vec::new(), Vec::new());
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        if path.is_file() && is_dicom(&path) {
+        if path.is_dir() {
+            folders.push(path);
+        } else if is_dicom(&path) {
             files.push(path);
+        }
+    }
+    if files.is_empty() {
+        for folder in folders {
+            for entry in std::fs::read_dir(folder)? {
+                files.extend(Some(entry?.path()).filter(|path| path.is_file() && is_dicom(path)));
+            }
         }
     }
     files.sort();
     Ok(files)
 }
 
+/// The SeriesInstanceUID of the first DICOM file directly in a folder.
+pub fn first_series(folder: &Path) -> Option<String> {
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path()).collect();
+    files.sort();
+    let first = files.into_iter().find(|path| path.is_file() && is_dicom(path))?;
+    Slice::read(&first).ok()?.first().map(|slice| slice.series.clone())
+}
+
 /// Where the voxels of the series that [`read`] would take lie.
 pub fn geometry(folder: &Path) -> Result<Geometry> {
-    let chosen = choose(folder).with_context(|| format!("{} cannot be used", folder.display()))?;
+    let chosen = choose(folder, None).with_context(|| format!("{} cannot be used", folder.display()))?;
     Ok(chosen.geometry)
 }
 
 /// Of a series with files that are no slices of it, at most so many are named.
 const NAMED: usize = 3;
 
-fn choose(folder: &Path) -> Result<Stacked> {
+fn choose(folder: &Path, wanted: Option<&str>) -> Result<Stacked> {
     let files = files(folder)?;
     ensure!(
         !files.is_empty(),
@@ -61,6 +97,11 @@ fn choose(folder: &Path) -> Result<Stacked> {
         warnings.push(format!("{} of its files were left out: {}", others.len(), reasons(&others)));
     }
     let mut series = by_series(slices);
+    if let Some(wanted) = wanted {
+        let found: Vec<&str> = series.iter().map(|series| series[0].series.as_str()).collect();
+        ensure!(found.contains(&wanted), "it holds no CT series {wanted}; there are {}", found.join(", "));
+        series.retain(|series| series[0].series == wanted);
+    }
     let uids: Vec<usize> = series.iter().map(Vec::len).collect();
     if uids.len() > 2 && uids.iter().all(|&count| count == 1) {
         // Careless anonymisation gave every slice a series of its own; what looks alike belongs together.
@@ -129,14 +170,27 @@ fn counted(slices: usize) -> String {
     format!("{slices} {}", if slices == 1 { "slice" } else { "slices" })
 }
 
-fn read_unnamed(folder: &Path) -> Result<Volume> {
-    let Stacked { slices, planes: shown, geometry, mut warnings } = choose(folder)?;
+fn read_unnamed(folder: &Path, wanted: Option<&str>) -> Result<(Volume, Series)> {
+    let Stacked { slices, planes: shown, geometry, mut warnings } = choose(folder, wanted)?;
+    let first = &slices[0];
+    let series =
+        Series { study: first.study.clone(), series: first.series.clone(), title: first.title.clone() };
     // The first axis contiguous, as slices are stored; turning them is the work of `Orientation::apply`.
     let mut voxels = Array3::zeros(geometry.shape.f());
     let planes: Vec<_> = voxels.axis_iter_mut(Axis(2)).collect();
+    // Frames of one file are decoded together.
+    let framed: Vec<&Slice> = slices.iter().filter(|slice| slice.frame.is_some()).collect();
+    let mut decoded: HashMap<(&Path, Option<u32>), Vec<f32>> = HashMap::new();
+    for file in framed.chunk_by(|a, b| a.path == b.path) {
+        let keys = file.iter().map(|slice| (slice.path.as_path(), slice.frame));
+        decoded.extend(keys.zip(Slice::frames(file)?));
+    }
     shown.par_iter().zip(planes).try_for_each(|(slice, mut plane)| -> Result<()> {
         let Some(slice) = slice.map(|index| &slices[index]) else { return Ok(()) };
-        let pixels = slice.pixels()?;
+        let pixels = match decoded.get(&(slice.path.as_path(), slice.frame)) {
+            Some(pixels) => pixels.clone(),
+            None => slice.pixels()?,
+        };
         let rows = ArrayView2::from_shape((slice.size[0], slice.size[1]), &pixels)?;
         plane.assign(&rows.t());
         Ok(())
@@ -150,7 +204,7 @@ fn read_unnamed(folder: &Path) -> Result<Volume> {
     if replaced > 0 {
         warnings.push(format!("{replaced} voxels are NaN or infinite and were taken as air"));
     }
-    Ok(Volume { voxels, geometry, warnings })
+    Ok((Volume { voxels, geometry, warnings }, series))
 }
 
 /// Slices that can form one volume, those of most slices first: of one series, one direction and one size.

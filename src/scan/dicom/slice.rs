@@ -1,12 +1,12 @@
-//! One slice of a DICOM series: what its header says and its pixels.
+//! One slice of a DICOM series, a file or a frame of one: what its header says and its pixels.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, ensure};
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
-use dicom_object::{DefaultDicomObject, OpenFileOptions};
-use dicom_pixeldata::PixelDecoder;
+use dicom_object::{DefaultDicomObject, InMemDicomObject, OpenFileOptions};
+use dicom_pixeldata::{ConvertOptions, ModalityLutOption, PixelDecoder};
 
 use super::lengths;
 
@@ -18,6 +18,8 @@ const LARGEST: usize = 8192;
 pub struct Slice {
     /// The file.
     pub path: PathBuf,
+    /// StudyInstanceUID.
+    pub study: String,
     /// SeriesInstanceUID.
     pub series: String,
     /// SeriesDescription and SeriesNumber, for people.
@@ -34,6 +36,87 @@ pub struct Slice {
     pub spacing: [f64; 2],
     /// Whether pixels become Hounsfield units by RescaleSlope and RescaleIntercept.
     pub rescaled: bool,
+    /// Which frame of the file, of an enhanced CT.
+    pub frame: Option<u32>,
+    /// Slope and intercept of such a frame.
+    pub rescale: Option<[f64; 2]>,
+}
+
+/// Where a slice lies.
+struct Place {
+    position: [f64; 3],
+    directions: [[f64; 3]; 2],
+    spacing: [f64; 2],
+}
+
+impl Place {
+    /// From the numbers of a tag, which in an enhanced CT stands in the named sequence; the error says what is missing.
+    fn of(numbers: impl Fn(Tag, Tag) -> Option<Vec<f64>>) -> Result<Place, String> {
+        let wanted = |tag: Tag, sequence: Tag, name: &str| -> Result<Vec<f64>, String> {
+            let numbers = numbers(tag, sequence).ok_or_else(|| format!("{name} is missing"))?;
+            let finite = numbers.iter().all(|number| number.is_finite());
+            if finite { Ok(numbers) } else { Err(format!("{name} is damaged")) }
+        };
+        let position =
+            wanted(tags::IMAGE_POSITION_PATIENT, tags::PLANE_POSITION_SEQUENCE, "ImagePositionPatient")?;
+        let directions = wanted(
+            tags::IMAGE_ORIENTATION_PATIENT,
+            tags::PLANE_ORIENTATION_SEQUENCE,
+            "ImageOrientationPatient",
+        )?;
+        let spacing = wanted(tags::PIXEL_SPACING, tags::PIXEL_MEASURES_SEQUENCE, "PixelSpacing")?;
+        match (&position[..], &directions[..], &spacing[..]) {
+            (&[x, y, z], &[a, b, c, d, e, f], &[between_rows, between_columns])
+                if between_rows > 0.0 && between_columns > 0.0 =>
+            {
+                Ok(Place {
+                    position: [x, y, z],
+                    directions: [unit([a, b, c]), unit([d, e, f])],
+                    // DICOM names the distance of rows first.
+                    spacing: [between_columns, between_rows],
+                })
+            }
+            _ => Err("it says its place in the patient in a wrong way; export the series again".to_owned()),
+        }
+    }
+}
+
+/// What an enhanced CT says of its frames.
+struct Groups<'a> {
+    shared: Option<&'a InMemDicomObject>,
+    frames: &'a [InMemDicomObject],
+}
+
+impl<'a> Groups<'a> {
+    fn of(object: &'a InMemDicomObject) -> Result<Groups<'a>, String> {
+        let items = |tag: Tag| object.element_opt(tag).ok().flatten().and_then(|element| element.items());
+        let frames = items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE)
+            .ok_or_else(|| "PerFrameFunctionalGroupsSequence is damaged".to_owned())?;
+        let shared = items(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE).and_then(|items| items.first());
+        Ok(Groups { shared, frames })
+    }
+
+    /// Numbers of a frame: its own, or those of all.
+    fn numbers(&self, frame: usize, sequence: Tag, tag: Tag) -> Option<Vec<f64>> {
+        let within = |group: &InMemDicomObject| {
+            let item = group.element_opt(sequence).ok()??.items()?.first()?;
+            numbers(item, tag)
+        };
+        self.frames.get(frame).and_then(within).or_else(|| self.shared.and_then(within))
+    }
+}
+
+fn text(object: &InMemDicomObject, tag: Tag) -> Option<String> {
+    let text = object.element_opt(tag).ok()??.to_str().ok()?;
+    Some(text.trim_end_matches('\0').trim().to_owned())
+}
+
+fn numbers(object: &InMemDicomObject, tag: Tag) -> Option<Vec<f64>> {
+    object.element_opt(tag).ok()??.to_multi_float64().ok()
+}
+
+fn open(path: &Path) -> Result<DefaultDicomObject> {
+    dicom_object::open_file(path).map_err(|error| anyhow!("{}: {}", path.display(), damaged(&error)))
 }
 
 /// The index of a disc, which is a DICOM file and no picture.
@@ -60,37 +143,21 @@ fn begins(path: &Path) -> Option<[u8; 132]> {
     Some(start)
 }
 
+/// Frames of one file at most, and their pixels together: a thorax of thin slices with room.
+const MOST_FRAMES: usize = 4096;
+const MOST_PIXELS: usize = 1 << 30;
+
 impl Slice {
-    /// Reads the header; the error says why the file is no slice of a CT.
-    pub fn read(path: &Path) -> Result<Slice, String> {
+    /// Reads the slices of a file: one, or the frames of an enhanced CT. The error says why it holds no slice of a CT.
+    pub fn read(path: &Path) -> Result<Vec<Slice>, String> {
         lengths::check(path).map_err(|error| damaged(error.as_ref()))?;
         let object = OpenFileOptions::new().read_until(tags::PIXEL_DATA).open_file(path);
         let object = object.map_err(|error| damaged(&error))?;
-        let text = |tag: Tag| -> Option<String> {
-            let text = object.element_opt(tag).ok()??.to_str().ok()?;
-            Some(text.trim_end_matches('\0').trim().to_owned())
-        };
-        match text(tags::MODALITY).as_deref() {
+        match text(&object, tags::MODALITY).as_deref() {
             Some("CT") => {}
             Some(other) => return Err(format!("its modality is {other}, not CT")),
             None => return Err("Modality is missing".to_owned()),
         }
-        let frames = text(tags::NUMBER_OF_FRAMES).and_then(|count| count.parse().ok()).unwrap_or(1);
-        if frames != 1 {
-            return Err(format!(
-                "it holds {frames} frames in one file (enhanced CT); convert it to .nii.gz first"
-            ));
-        }
-        let numbers = |tag: Tag, name: &str| -> Result<Vec<f64>, String> {
-            let element =
-                object.element_opt(tag).ok().flatten().ok_or_else(|| format!("{name} is missing"))?;
-            let numbers = element.to_multi_float64().map_err(|_| format!("{name} is damaged"))?;
-            let finite = numbers.iter().all(|number| number.is_finite());
-            if finite { Ok(numbers) } else { Err(format!("{name} is damaged")) }
-        };
-        let position = numbers(tags::IMAGE_POSITION_PATIENT, "ImagePositionPatient")?;
-        let directions = numbers(tags::IMAGE_ORIENTATION_PATIENT, "ImageOrientationPatient")?;
-        let spacing = numbers(tags::PIXEL_SPACING, "PixelSpacing")?;
         let whole = |tag: Tag| object.element(tag).ok().and_then(|element| element.to_int::<usize>().ok());
         let (Some(rows), Some(columns)) = (whole(tags::ROWS), whole(tags::COLUMNS)) else {
             return Err("Rows or Columns are missing".to_owned());
@@ -108,31 +175,54 @@ impl Slice {
                  convert the series to .nii.gz"
             ));
         }
-        let usable = position.len() == 3
-            && directions.len() == 6
-            && spacing.len() == 2
-            && spacing.iter().all(|&part| part > 0.0)
-            && rows * columns > 0;
-        if !usable {
-            return Err("it says its place in the patient in a wrong way; export the series again".to_owned());
+        let frames =
+            text(&object, tags::NUMBER_OF_FRAMES).and_then(|count| count.parse().ok()).unwrap_or(1usize);
+        let enhanced =
+            object.element_opt(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).ok().flatten().is_some();
+        if frames > 1 && !enhanced {
+            return Err(format!("it holds {frames} frames without a place for each"));
         }
-        let description = text(tags::SERIES_DESCRIPTION).unwrap_or_default();
-        let number = text(tags::SERIES_NUMBER).unwrap_or_default();
-        Ok(Slice {
+        if frames > MOST_FRAMES || frames * rows * columns > MOST_PIXELS {
+            return Err(format!(
+                "it claims {frames} frames of {columns} x {rows} pixels, more than any CT has"
+            ));
+        }
+        let description = text(&object, tags::SERIES_DESCRIPTION).unwrap_or_default();
+        let number = text(&object, tags::SERIES_NUMBER).unwrap_or_default();
+        let instance = text(&object, tags::SOP_INSTANCE_UID).unwrap_or_default();
+        let slice = |place: Place, frame: Option<u32>, rescale: Option<[f64; 2]>, rescaled: bool| Slice {
             path: path.to_owned(),
-            series: text(tags::SERIES_INSTANCE_UID).unwrap_or_default(),
+            study: text(&object, tags::STUDY_INSTANCE_UID).unwrap_or_default(),
+            series: text(&object, tags::SERIES_INSTANCE_UID).unwrap_or_default(),
             title: format!("{number} '{description}'").trim_start().to_owned(),
-            instance: text(tags::SOP_INSTANCE_UID).unwrap_or_default(),
+            instance: frame.map_or(instance.clone(), |frame| format!("{instance}.{frame}")),
             size: [rows, columns],
-            position: [position[0], position[1], position[2]],
-            directions: [
-                unit([directions[0], directions[1], directions[2]]),
-                unit([directions[3], directions[4], directions[5]]),
-            ],
-            // DICOM names the distance of rows first.
-            spacing: [spacing[1], spacing[0]],
-            rescaled: text(tags::RESCALE_SLOPE).is_some(),
-        })
+            position: place.position,
+            directions: place.directions,
+            spacing: place.spacing,
+            rescaled,
+            frame,
+            rescale,
+        };
+        if rows * columns == 0 {
+            return Err("it has no pixels".to_owned());
+        }
+        if enhanced {
+            let groups = Groups::of(&object)?;
+            return (0..frames)
+                .map(|frame| {
+                    let place = Place::of(|tag, sequence| groups.numbers(frame, sequence, tag))?;
+                    let number = |tag| groups.numbers(frame, tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE, tag);
+                    let rescale = number(tags::RESCALE_SLOPE)
+                        .zip(number(tags::RESCALE_INTERCEPT))
+                        .and_then(|(slope, intercept)| Some([*slope.first()?, *intercept.first()?]));
+                    Ok(slice(place, Some(frame as u32), rescale, rescale.is_some()))
+                })
+                .collect();
+        }
+        let place = Place::of(|tag, _| numbers(&object, tag))?;
+        let rescaled = text(&object, tags::RESCALE_SLOPE).is_some();
+        Ok(vec![slice(place, None, None, rescaled)])
     }
 
     /// The file's name, for people.
@@ -140,12 +230,36 @@ impl Slice {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// The pixels in Hounsfield units, row by row.
+    /// The pixels in Hounsfield units, row by row, of a slice that has a file of its own.
     pub fn pixels(&self) -> Result<Vec<f32>> {
-        let object = dicom_object::open_file(&self.path)
-            .map_err(|error| anyhow!("{}: {}", self.path.display(), damaged(&error)))?;
+        let object = open(&self.path)?;
         let decoded = object.decode_pixel_data().map_err(|error| undecodable(&self.path, &object, &error))?;
         let pixels = decoded.to_vec::<f32>().map_err(|error| undecodable(&self.path, &object, &error))?;
+        self.check(&pixels)?;
+        Ok(pixels)
+    }
+
+    /// The pixels of several frames of one file, which is decoded once.
+    pub fn frames(slices: &[&Slice]) -> Result<Vec<Vec<f32>>> {
+        let Some(first) = slices.first() else { return Ok(Vec::new()) };
+        let object = open(&first.path)?;
+        let decoded =
+            object.decode_pixel_data().map_err(|error| undecodable(&first.path, &object, &error))?;
+        let plain = ConvertOptions::new().with_modality_lut(ModalityLutOption::None);
+        let pixels = |slice: &&Slice| -> Result<Vec<f32>> {
+            let frame = slice.frame.unwrap_or(0);
+            let stored = decoded.to_vec_frame_with_options::<f32>(frame, &plain);
+            let mut pixels = stored.map_err(|error| undecodable(&slice.path, &object, &error))?;
+            slice.check(&pixels)?;
+            if let Some([slope, intercept]) = slice.rescale {
+                pixels.iter_mut().for_each(|pixel| *pixel = (f64::from(*pixel) * slope + intercept) as f32);
+            }
+            Ok(pixels)
+        };
+        slices.iter().map(pixels).collect()
+    }
+
+    fn check(&self, pixels: &[f32]) -> Result<()> {
         ensure!(
             pixels.len() == self.size[0] * self.size[1],
             "{} holds {} pixels instead of {} x {}; export the series again",
@@ -154,7 +268,7 @@ impl Slice {
             self.size[1],
             self.size[0]
         );
-        Ok(pixels)
+        Ok(())
     }
 
     /// The direction in which slices are stacked.
@@ -195,11 +309,11 @@ fn undecodable(path: &Path, object: &DefaultDicomObject, error: &dyn std::error:
 /// The headers of all slices of a CT among `paths`, and why each other file is none.
 pub fn headers(paths: &[PathBuf]) -> (Vec<Slice>, Vec<(PathBuf, String)>) {
     use rayon::prelude::*;
-    let read: Vec<Result<Slice, String>> = paths.par_iter().map(|path| Slice::read(path)).collect();
+    let read: Vec<Result<Vec<Slice>, String>> = paths.par_iter().map(|path| Slice::read(path)).collect();
     let (mut slices, mut others) = (Vec::new(), Vec::new());
     for (path, outcome) in paths.iter().zip(read) {
         match outcome {
-            Ok(slice) => slices.push(slice),
+            Ok(read) => slices.extend(read),
             Err(reason) => others.push((path.clone(), reason)),
         }
     }

@@ -148,6 +148,7 @@ mod tests {
     fn slices(places: &[[f64; 3]]) -> Vec<Slice> {
         let slice = |(index, &position): (usize, &[f64; 3])| Slice {
             path: format!("{index}.dcm").into(),
+            study: "1".into(),
             series: "1".into(),
             title: String::new(),
             instance: format!("1.{index}"),
@@ -156,6 +157,8 @@ mod tests {
             directions: [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]],
             spacing: [0.5, 0.7],
             rescaled: true,
+            frame: None,
+            rescale: None,
         };
         places.iter().enumerate().map(slice).collect()
     }

@@ -122,6 +122,8 @@ pub fn analyse(
     progress.clear();
     stages.aggregation_begins()?;
     let found = match (settings.decode, &answers.names) {
+        // The original counts from the first voxel of its resampled volume, and so do the figures compared with it
+        // (SPEC §8.3): where slices are thick, that is a millimetre or two beside the scan's first voxel.
         (Decode::Median(thresholds), _) => by_median(&levels, spacing, &thresholds)
             .into_iter()
             .map(|vertebra| Found { vertebra, certainty: None })
@@ -130,7 +132,7 @@ pub fn analyse(
         (Decode::Sequence, Some(_)) => {
             sequence(decoding::bodies::candidates(&answers.fields()), spacing, extent)
         }
-        (Decode::Sequence, None) => sequence(runs::candidates(&levels, spacing), spacing, extent),
+        (Decode::Sequence, None) => sequence(runs::candidates(&levels, &grid), spacing, extent),
     };
     let detected_voxels = mask.iter().filter(|&&value| value > 0).count();
     Ok(Analysis { volume, scale, detected_voxels, found })

@@ -22,8 +22,11 @@ fn values(count: usize) -> Vec<f32> {
     (0..count).map(|index| (index * 7919 % 2003) as f32 / 1001.0 - 1.0).collect()
 }
 
-const CASES: [(Kind, [usize; 5]); 2] =
-    [(Kind::Detection, [2, 1, 32, 32, 48]), (Kind::Identification, [2, 8, 1, 48, 96])];
+const CASES: [(Kind, [usize; 5]); 3] = [
+    (Kind::Detection, [2, 1, 32, 32, 48]),
+    (Kind::Identification, [2, 8, 1, 48, 96]),
+    (Kind::Volume, [1, 2, 32, 32, 48]),
+];
 
 #[test]
 fn predictions_are_those_of_the_processor() {
@@ -56,9 +59,12 @@ impl Task for Steps {
                 Objective::Detection { loss: DetectionLoss::Combined, class_weights: [0.1, 0.9] }
             }
             Kind::Identification => Objective::Identification,
+            Kind::Volume => Objective::Volume,
         };
         let [n, _, x, y, z] = shape;
-        let labels = (0..n * x * y * z).map(|index| (index / 97 % 2) as f32).collect();
+        // Of a volume network: body or not, the level, its share of the loss, the way to the centre.
+        let channels = if kind == Kind::Volume { 6 } else { 1 };
+        let labels = (0..n * channels * x * y * z).map(|index| (index / 97 % 2) as f32).collect();
         let batch = Batch { input: values(shape.iter().product()), shape, labels };
         let weights = Weights::initial(Architecture { kind, filters: 4 }, 5);
         let mut learner = Learner::<B>::new(&weights, Adam::new(1e-3, 0.0), objective, 0.1, &device);

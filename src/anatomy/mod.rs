@@ -71,6 +71,11 @@ impl Level {
         (1..=Self::MAX_VALUE).filter_map(Self::from_value)
     }
 
+    /// All levels, T13 and L6 among them, from the head down.
+    pub fn every() -> impl DoubleEndedIterator<Item = Level> {
+        (0..LEVELS.len()).filter_map(Level::at)
+    }
+
     /// The level that a labelling's value stands for; `None` for background and values above S2.
     pub fn from_value(value: u8) -> Option<Level> {
         match value {

@@ -99,6 +99,7 @@ pub struct Recipe {
 }
 
 /// Where examples come from.
+#[derive(Clone, Copy)]
 pub enum Origin {
     /// Samples that a generating subcommand has written.
     Samples,
@@ -130,6 +131,18 @@ impl Task for Run<'_> {
 }
 
 impl Training {
+    /// The options that a checkpoint is held to beside those it names itself.
+    fn recipe(&self, examples: Origin, initial_output: f32) -> String {
+        let mut recipe = format!("--frozen {}", self.frozen);
+        match examples {
+            Origin::Samples => recipe += &format!(" (first output {initial_output})"),
+            Origin::Scans { input, patch: [x, y, z], patches } => {
+                recipe += &format!(" --voxel {} --patch {x}x{y}x{z} --patches {patches}", input.spacing);
+            }
+        }
+        recipe
+    }
+
     pub fn run(&self, network: Recipe) -> Result<()> {
         let Recipe { objective, filters, epochs, batch_size, initial_output, examples } = network;
         let kind = objective.kind();
@@ -177,6 +190,7 @@ impl Training {
             },
             start,
             frozen: self.frozen,
+            recipe: self.recipe(examples, initial_output),
             seed: self.seed,
             checkpoint_every: self.checkpoint_every,
             checkpoints: self.checkpoints.clone(),

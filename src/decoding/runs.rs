@@ -8,6 +8,7 @@ use ndarray::{Array3, Axis};
 
 use super::candidate::Candidate;
 use crate::anatomy::{Level, between};
+use crate::scan::Grid;
 
 /// Slices with fewer labelled mm² hold no body.
 const LEAST_AREA: f64 = 60.0;
@@ -44,9 +45,10 @@ fn usual(value: usize) -> f64 {
     level.and_then(between).map_or(LAST, |spacing| spacing.mean)
 }
 
-/// The bodies of a volume of label values (0 elsewhere) with voxels of `spacing` mm, from the head
-/// down; positions in mm from its first voxel.
-pub fn candidates(levels: &Array3<u8>, spacing: f64) -> Vec<Candidate> {
+/// The bodies of a volume of label values (0 elsewhere) on a grid, from the head down; positions in mm as the
+/// grid counts them.
+pub fn candidates(levels: &Array3<u8>, grid: &Grid) -> Vec<Candidate> {
+    let spacing = grid.spacing;
     let slices: Vec<Slice> = levels
         .axis_iter(Axis(2))
         .enumerate()
@@ -77,7 +79,7 @@ pub fn candidates(levels: &Array3<u8>, spacing: f64) -> Vec<Candidate> {
     joined(runs, spacing)
         .into_iter()
         .flat_map(|run| split(run, spacing))
-        .map(|run| candidate(&run, spacing))
+        .map(|run| candidate(&run, grid))
         .collect()
 }
 
@@ -112,7 +114,7 @@ fn split(run: Vec<Slice>, spacing: f64) -> Vec<Vec<Slice>> {
     run.chunks(run.len().div_ceil(parts)).map(<[Slice]>::to_vec).collect()
 }
 
-fn candidate(run: &[Slice], spacing: f64) -> Candidate {
+fn candidate(run: &[Slice], grid: &Grid) -> Candidate {
     let total: f64 = run.iter().map(Slice::total).sum();
     let sum = |part: &dyn Fn(&Slice) -> f64| run.iter().map(part).sum::<f64>() / total;
     let centre = [
@@ -120,10 +122,10 @@ fn candidate(run: &[Slice], spacing: f64) -> Candidate {
         sum(&|slice| slice.sums[1]),
         sum(&|slice| slice.z as f64 * slice.total()),
     ];
-    let volume = total * spacing.powi(3);
+    let volume = total * grid.spacing.powi(3);
     let expected = usual(run[run.len() / 2].most()).powi(3) * 0.25;
     Candidate {
-        mm: centre.map(|part| part * spacing),
+        mm: grid.mm(centre),
         levels: std::array::from_fn(|value| sum(&|slice| slice.counts[value])),
         volume,
         presence: (volume / expected).min(1.0) * 0.95,
@@ -148,9 +150,22 @@ mod tests {
         levels
     }
 
+    fn grid(levels: &Array3<u8>, origin: f64) -> Grid {
+        Grid { shape: levels.dim().into(), spacing: 2.0, origin: [origin; 3] }
+    }
+
+    #[test]
+    fn positions_are_the_grids_own() {
+        // As of a volume of 5 mm slices, whose middle the grid shares and not its first voxel.
+        let levels = tube(&[(20, 17)]);
+        let [here, there] = [0.0, -2.0].map(|origin| candidates(&levels, &grid(&levels, origin))[0].mm);
+        assert_eq!(there, here.map(|part| part - 2.0));
+    }
+
     #[test]
     fn a_tube_is_cut_where_its_labels_change_and_noise_is_not() {
-        let found = candidates(&tube(&[(20, 17), (21, 3), (20, 1), (21, 14), (22, 17)]), 2.0);
+        let levels = tube(&[(20, 17), (21, 3), (20, 1), (21, 14), (22, 17)]);
+        let found = candidates(&levels, &grid(&levels, 0.0));
         let likeliest = |candidate: &Candidate| {
             (0..VALUES).max_by(|&a, &b| candidate.levels[a].total_cmp(&candidate.levels[b])).unwrap() + 1
         };
@@ -160,9 +175,11 @@ mod tests {
 
     #[test]
     fn a_label_over_two_bodies_makes_two() {
-        let found = candidates(&tube(&[(20, 17), (21, 35)]), 2.0);
+        let levels = tube(&[(20, 17), (21, 35)]);
+        let found = candidates(&levels, &grid(&levels, 0.0));
         assert_eq!(found.len(), 3);
         assert!((found[1].mm[2] - found[2].mm[2] - 35.0).abs() < 2.0, "{found:?}");
-        assert!(candidates(&Array3::zeros((4, 4, 4)), 1.0).is_empty());
+        let nothing = Array3::zeros((4, 4, 4));
+        assert!(candidates(&nothing, &grid(&nothing, 0.0)).is_empty());
     }
 }

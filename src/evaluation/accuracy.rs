@@ -194,7 +194,7 @@ pub fn tables(cases: &[Case], reach: f64) -> String {
     ] {
         row(name, &|level| level.region() == region);
     }
-    for wanted in Level::all() {
+    for wanted in Level::every() {
         row(wanted.name(), &|level| level == wanted);
     }
     let right = cases.iter().filter(|case| case.entirely_right(reach)).count();

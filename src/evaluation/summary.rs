@@ -44,7 +44,7 @@ impl Summary {
 
     /// Distances in mm of each level that has any, from the head down.
     pub fn distances(&self) -> Vec<(Level, Vec<f64>)> {
-        Level::all()
+        Level::every()
             .map(|level| {
                 let of_level = self.offsets.iter().filter(|offset| offset.level == level);
                 (level, of_level.map(|offset| offset.distance).collect::<Vec<f64>>())

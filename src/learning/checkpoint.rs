@@ -31,6 +31,9 @@ pub struct State {
     pub momentum: f64,
     /// Loss.
     pub objective: Objective,
+    /// Everything else that decides the weights: where training began, what is given and drawn.
+    #[serde(default)]
+    pub recipe: String,
 }
 
 /// A `.safetensors` file that is a model and a training at once.

@@ -44,6 +44,9 @@ pub struct Options {
     pub start: Option<Weights>,
     /// Epochs at the end in which the running statistics stand in for the batch's.
     pub frozen: usize,
+    /// Everything else that decides the weights, as it was asked for: a checkpoint of another recipe is not
+    /// continued.
+    pub recipe: String,
     /// Seed of the first weights and of the order of samples.
     pub seed: u32,
     /// Epochs from one checkpoint to the next.
@@ -78,6 +81,7 @@ impl Options {
             decay: self.decay,
             momentum: self.momentum,
             objective: self.objective,
+            recipe: self.recipe.clone(),
         }
     }
 
@@ -87,14 +91,14 @@ impl Options {
         let filters = checkpoint.weights.architecture.filters;
         ensure!(
             *state == self.state(state.epoch, state.step) && filters == self.filters,
-            "the checkpoint was made with --filters {filters} --batch-size {} --learning-rate {} --decay {} --momentum {} --seed {} and \
-             the \
-             loss {}; pass the same options to continue it",
+            "the checkpoint was made with --filters {filters} --batch-size {} --learning-rate {} --decay {} --momentum {} \
+             --seed {} {} and the loss {}; pass the same options to continue it",
             state.batch_size,
             state.learning_rate,
             state.decay,
             state.momentum,
             state.seed,
+            state.recipe,
             serde_json::to_string(&state.objective)?
         );
         ensure!(
@@ -318,6 +322,7 @@ mod tests {
             input: None,
             start: None,
             frozen: 0,
+            recipe: "--voxel 6".to_owned(),
             seed: 1,
             checkpoint_every: 2,
             checkpoints: folder.join("checkpoints"),
@@ -364,6 +369,8 @@ mod tests {
         let checkpoint = Checkpoint::read(&path, Kind::Detection).unwrap();
         let other = Options { seed: 2, ..options(folder.path(), 3) };
         assert!(other.check(&checkpoint).unwrap_err().to_string().contains("--seed 1"));
+        let recipe = Options { recipe: "--voxel 5".to_owned(), ..options(folder.path(), 3) };
+        assert!(recipe.check(&checkpoint).unwrap_err().to_string().contains("--voxel 6"));
         let done = options(folder.path(), 2);
         assert!(done.check(&checkpoint).unwrap_err().to_string().contains("ask for more with --epochs"));
     }

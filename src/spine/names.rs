@@ -15,6 +15,10 @@ pub const BEYOND: f64 = 60.0;
 pub const NONE: usize = Level::MAX_VALUE as usize;
 /// Evidence is never taken as surer than this.
 const FLOOR: f64 = 0.04;
+/// See [`weight`].
+const COUNTED: f64 = 6.0;
+/// See [`weight`].
+const POWER: f64 = 0.7;
 /// Width in steps of the mark that a body leaves, and steps by which the mark of the whole run reaches
 /// beyond it, in pixels.
 const MARK: f64 = 2.5;
@@ -128,7 +132,13 @@ pub fn probabilities(
     Ok(sum / count)
 }
 
-/// What the chain is given of each body.
+/// The weight of each body's evidence in a run of so many: neighbours tell the same thing several times, so a
+/// run counts as its teaching lets it, six bodies at most to the power of 0.7.
+pub fn weight(bodies: usize) -> f64 {
+    (bodies as f64).min(COUNTED).powf(POWER) / bodies.max(1) as f64
+}
+
+/// What the chain is given of each body; [`weight`] is not part of it.
 pub fn judged(probabilities: &Array2<f64>) -> Vec<Judged> {
     let uniform = FLOOR / (NONE + 1) as f64;
     let judge = |row: ndarray::ArrayView1<f64>| {

@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::bodies::{Body, locate};
 use super::course::{Rough, rough};
+use super::names;
 use super::turned::{self, Turned};
 use crate::anatomy::Level;
 use crate::annotation::Centroid;
@@ -32,10 +33,6 @@ const HARDLY: f64 = -1.9;
 const DOUBTED: f64 = -0.6;
 /// Confidence below which a name is flagged.
 const UNCERTAIN: f64 = 0.5;
-/// The evidence of a run counts as much as that of so many bodies to this power, as in its teaching: neighbours
-/// tell the same thing several times.
-const RUN: f64 = 6.0;
-const RUN_WEIGHT: f64 = 0.7;
 
 /// The networks that read a spine.
 pub struct Reader {
@@ -159,7 +156,7 @@ impl Reader {
         if evidence > DOUBTED {
             return Ok(None);
         }
-        let weight = (bodies.len() as f64).min(RUN).powf(RUN_WEIGHT);
+        let weight = bodies.len() as f64 * names::weight(bodies.len());
         let mut best: Option<(Turned, f64)> = None;
         let mut sum = 1.0;
         for turned in Turned::ALL {

@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use super::bodies::Body;
 use super::names;
-use crate::decoding::sequence::{self, Named, body, prices::Prices};
+use crate::decoding::sequence::{self, Judged, Named, body, prices::Prices};
 use crate::network::StripPredictor;
 use crate::straighten::Even;
 
@@ -62,7 +62,12 @@ pub struct ReadingOf {
 pub fn reading(even: &Even, networks: &[Box<dyn StripPredictor>], centres: &[[f64; 3]]) -> Result<ReadingOf> {
     let judged = names::judged(&names::probabilities(even, networks, centres)?);
     let bodies: Vec<body::Body> = centres.iter().map(|&mm| body::Body::at(mm)).collect();
-    let named = sequence::name(&bodies, &judged, &Prices::STRAIGHT);
+    let weight = names::weight(bodies.len());
+    let weighed: Vec<Judged> = judged
+        .iter()
+        .map(|judged| Judged { levels: judged.levels.map(|log| log * weight), none: judged.none * weight })
+        .collect();
+    let named = sequence::name(&bodies, &weighed, &Prices::STRAIGHT);
     let sum: f64 = named.iter().map(|named| judged[named.body].levels[named.level.index()]).sum();
     // A body that fits no level speaks against a reading, too.
     let left_out: f64 = (bodies.len() - named.len()) as f64 * LEFT_OUT;

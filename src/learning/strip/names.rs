@@ -8,11 +8,11 @@ use super::lesson::{Example, Lesson, Verdict};
 use super::scanner::{between, rescanned};
 use super::source::{Source, Sources};
 use crate::anatomy::{Level, Region};
-use crate::decoding::sequence::{self, body, prices::Prices};
 use crate::learning::metrics::Scores;
 use crate::network::{StripArchitecture, StripPredictor};
 use crate::sampling::random::Legacy;
-use crate::spine::names::{BEYOND, NONE, architecture, judged, marks, probabilities, reading};
+use crate::spine::names::{self, BEYOND, NONE, architecture, marks};
+use crate::spine::turned::reading;
 use crate::straighten::{Block, Course, UNSEEN};
 
 /// Chance that the whole annotated run is shown; else a part of it, from three bodies on.
@@ -80,7 +80,7 @@ impl Lesson for NameLesson {
         let (mut loss, mut right, mut region) = (0.0, 0.0, 0.0);
         for (spine, truth) in truths.iter().enumerate() {
             let places: Vec<(usize, f32)> =
-                truth.iter().map(|&(place, _)| reading(&architecture, place, steps)).collect();
+                truth.iter().map(|&(place, _)| names::reading(&architecture, place, steps)).collect();
             let next = |step: usize| (step + 1).min(steps - 1);
             let logits: Vec<[f32; NONE + 1]> = places
                 .iter()
@@ -109,9 +109,7 @@ impl Lesson for NameLesson {
         let (mut right, mut all, mut whole) = (0.0, 0.0, 0.0);
         for source in &self.testing.all {
             let centres = source.centres();
-            let judged = judged(&probabilities(&source.even, &networks, &centres)?);
-            let bodies: Vec<body::Body> = centres.iter().map(|&mm| body::Body::at(mm)).collect();
-            let named = sequence::name(&bodies, &judged, &Prices::STRAIGHT);
+            let named = reading(&source.even, &networks, &centres)?.named;
             let hits = named.iter().filter(|named| named.level == source.bodies[named.body].level).count();
             right += hits as f64;
             all += centres.len() as f64;
@@ -279,7 +277,7 @@ fn judge(logits: &[[f32; NONE + 1]], classes: &[usize]) -> SpineVerdict {
             })
             .collect();
         let at = |body: usize, offset: i32| (classes[body] as i32 + offset) as usize;
-        let weight = real.min(6.0).powf(0.7) / real;
+        let weight = names::weight(bodies.len()) as f32;
         let doubted = |chance: f32| chance * (1.0 - DOUBT) + DOUBT / (NONE + 1) as f32;
         let sums: Vec<f64> = offsets
             .iter()
@@ -288,7 +286,7 @@ fn judge(logits: &[[f32; NONE + 1]], classes: &[usize]) -> SpineVerdict {
                 f64::from(weight * sum)
             })
             .collect();
-        let all = crate::spine::names::log_sum(&sums);
+        let all = names::log_sum(&sums);
         for (&offset, &sum) in offsets.iter().zip(&sums) {
             let likely = (sum - all).exp() as f32;
             if offset == 0 {
@@ -363,7 +361,7 @@ mod tests {
             let marks = marks.unwrap();
             assert!(truth.windows(2).all(|pair| pair[0].0 < pair[1].0), "{truth:?}");
             for &(place, class) in &truth {
-                let (step, _) = reading(&architecture(), place, marks.ncols());
+                let (step, _) = names::reading(&architecture(), place, marks.ncols());
                 assert!(marks[[0, step]].max(marks[[0, (step + 1).min(marks.ncols() - 1)]]) > 0.3);
                 nones += usize::from(class == NONE);
             }

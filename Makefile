@@ -2,7 +2,8 @@
 #
 #   make pipeline   the original's README on training_dataset and testing_dataset
 #   make demo       the same on synthetic scans, in minutes
-#   make models     the models in saved_models, as they were made (hours); REAL=DIR adds annotated scans
+#   make models     the models in saved_models, as they were made (hours); CASES=DIR names annotated scans
+#   make accuracy   the tables of docs/accuracy.md again, with CASES=DIR
 #   make test       all tests
 #   make ci         what the continuous integration runs
 #
@@ -27,7 +28,7 @@ TRAINING_SCANS := $(wildcard $(TRAINING)/*.nii.gz $(TRAINING)/*/*.nii.gz $(TRAIN
 TESTING_SCANS := $(wildcard $(TESTING)/*.nii.gz $(TESTING)/*/*.nii.gz $(TESTING)/*.lml $(TESTING)/*/*.lml)
 LOGS = --checkpoints $(ROOT)/checkpoints --logs $(ROOT)/logs
 
-.PHONY: pipeline demo models test ci build clean-demo
+.PHONY: pipeline demo models course bodies names accuracy test ci build clean-demo
 .DELETE_ON_ERROR:
 
 pipeline: $(ROOT)/plots/measure.txt
@@ -95,36 +96,68 @@ demo: demo/training_dataset/.done demo/testing_dataset/.done
 	@grep "Id rate" demo/plots/measure.txt
 	@echo "pictures: $$(ls demo/plots/phantom-*.png | head -1) and the others beside it, demo/plots/boxplot.png"
 
-# The models that come with the program: a network of whole volumes, taught on phantoms and then, if
-# REAL names a folder, on phantoms and real scans. Each folder that directly holds scans is drawn from
-# equally often, so REAL is best divided into a few. One network does both stages.
+# The models that come with the program. CASES names a folder of annotated scans, necks in one sub-folder and trunks
+# in others, and in its file SPLIT which of them are for learning and which for choosing (`learn PATH`, `dev PATH`,
+# a line each). The rough course is a network of whole volumes, taught on phantoms and then on phantoms and
+# the scans of COURSE_SCANS; the bodies and the names are read from the straightened spine.
 MODEL_WORK ?= models
-REAL ?=
-FINAL := $(if $(REAL),$(MODEL_WORK)/all,$(MODEL_WORK)/phantoms)
+CASES ?=
+COURSE_SCANS ?=
+FINAL := $(if $(COURSE_SCANS),$(MODEL_WORK)/course/all,$(MODEL_WORK)/course/phantoms)
 TEACH ?= --epochs 28 --patches 320 --batch-size 4 --learning-rate 0.003 --decay 0.0008 --momentum 0.98
 TUNE ?= --epochs 7 --patches 240 --batch-size 4 --learning-rate 0.0015 --decay 0.003 --momentum 0.98 --frozen 3
 FINISH ?= --epochs 10 --patches 240 --batch-size 4 --learning-rate 0.001 --decay 0.003 --momentum 0.98 --frozen 1 --seed 7
+# An hour a network on one core.
+SHARES ?= --share phantoms=0.15,neck=0.2
+BODIES ?= $(SHARES) --epochs 9 --steps 250 --learning-rate 0.002 --weight-decay 0.02
+NAMES ?= $(SHARES) --epochs 14 --steps 250 --learning-rate 0.0015 --weight-decay 0.03
 
-$(MODEL_WORK)/phantoms/.done: | $(VERTEBRAE)
-	$(VERTEBRAE) gen-phantom $(@D)/hospital --cohort hospital --voxel 3 --scans 360 --seed 5
-	$(VERTEBRAE) gen-phantom $(@D)/healthy --voxel 2 --scans 160 --seed 6
-	$(VERTEBRAE) gen-phantom $(MODEL_WORK)/check --cohort hospital --voxel 3 --scans 4 --seed 8
-	$(if $(REAL),mkdir -p $(MODEL_WORK)/all && ln -sfn ../phantoms $(MODEL_WORK)/all/phantoms && \
-		ln -sfn $(abspath $(REAL)) $(MODEL_WORK)/all/real)
+$(MODEL_WORK)/course/.done: | $(VERTEBRAE)
+	$(VERTEBRAE) gen-phantom $(@D)/phantoms/hospital --cohort hospital --voxel 3 --scans 360 --seed 5
+	$(VERTEBRAE) gen-phantom $(@D)/phantoms/healthy --voxel 2 --scans 160 --seed 6
+	$(VERTEBRAE) gen-phantom $(@D)/check --cohort hospital --voxel 3 --scans 4 --seed 8
+	$(if $(COURSE_SCANS),mkdir -p $(@D)/all && ln -sfn ../phantoms $(@D)/all/phantoms && \
+		ln -sfn $(abspath $(COURSE_SCANS)) $(@D)/all/real)
 	@touch $@
 
-$(MODEL_WORK)/taught.safetensors: $(MODEL_WORK)/phantoms/.done
-	$(VERTEBRAE) train-identification --arch volume $(<D) $(MODEL_WORK)/check $@ $(TEACH) \
+$(MODEL_WORK)/taught.safetensors: $(MODEL_WORK)/course/.done
+	$(VERTEBRAE) train-identification --arch volume $(<D)/phantoms $(<D)/check $@ $(TEACH) \
 		--checkpoints $(MODEL_WORK)/checkpoints --logs $(MODEL_WORK)/logs
 
 $(MODEL_WORK)/tuned.safetensors: $(MODEL_WORK)/taught.safetensors
-	$(VERTEBRAE) train-identification --arch volume $(FINAL) $(MODEL_WORK)/check $@ --start $< $(TUNE) \
+	$(VERTEBRAE) train-identification --arch volume $(FINAL) $(MODEL_WORK)/course/check $@ --start $< $(TUNE) \
 		--half --checkpoints $(MODEL_WORK)/tuned --logs $(MODEL_WORK)/logs
 
-models: $(MODEL_WORK)/tuned.safetensors
-	$(VERTEBRAE) train-identification --arch volume $(FINAL) $(MODEL_WORK)/check saved_models/identification.safetensors \
+course: $(MODEL_WORK)/tuned.safetensors
+	$(VERTEBRAE) train-identification --arch volume $(FINAL) $(MODEL_WORK)/course/check saved_models/course.safetensors \
 		--start $< $(FINISH) --half --checkpoints $(MODEL_WORK)/finished --logs $(MODEL_WORK)/logs
-	cp saved_models/identification.safetensors saved_models/detection.safetensors
+
+# learn/{neck,trunk,phantoms} and dev/{neck,trunk}: links, so that no scan is copied.
+$(MODEL_WORK)/spines/.done: | $(VERTEBRAE)
+	@test -n "$(CASES)" || { echo "CASES must name a folder of annotated scans with a file SPLIT" >&2; exit 2; }
+	rm -rf $(@D) && mkdir -p $(@D)/learn/neck $(@D)/learn/trunk $(@D)/dev/neck $(@D)/dev/trunk
+	while read -r set name; do \
+		case $$set in learn|dev) ;; *) continue;; esac; \
+		case $$name in neck/*) part=neck;; *) part=trunk;; esac; \
+		ln -s $(abspath $(CASES))/$$name.nii.gz $(abspath $(CASES))/$$name.lml $(@D)/$$set/$$part/ || exit 1; \
+	done < $(CASES)/SPLIT
+	$(VERTEBRAE) gen-phantom $(@D)/learn/phantoms --cohort hospital --voxel 2 --scans 60 --seed 501
+	@touch $@
+
+bodies names: $(MODEL_WORK)/spines/.done
+	$(VERTEBRAE) train-$@ $(<D)/learn $(<D)/dev saved_models/$@.safetensors --half $($(shell echo $@ | tr a-z A-Z)) \
+		--checkpoints $(MODEL_WORK)/checkpoints --logs $(MODEL_WORK)/logs
+
+models: course bodies names
+
+# The tables of docs/accuracy.md: the scans for choosing, which the models have not learned from, and phantoms.
+accuracy: $(MODEL_WORK)/spines/.done
+	rm -rf $(MODEL_WORK)/accuracy && mkdir -p $(MODEL_WORK)/accuracy
+	$(VERTEBRAE) gen-phantom $(MODEL_WORK)/unseen --cohort hospital --voxel 2 --scans 40 --seed 4040
+	$(VERTEBRAE) predict $(<D)/dev --output $(MODEL_WORK)/accuracy/dev --quiet
+	$(VERTEBRAE) predict $(MODEL_WORK)/unseen --output $(MODEL_WORK)/accuracy/unseen --quiet
+	$(VERTEBRAE) accuracy $(MODEL_WORK)/accuracy/dev
+	$(VERTEBRAE) accuracy $(MODEL_WORK)/accuracy/unseen
 
 clean-demo:
 	rm -rf demo

@@ -60,6 +60,9 @@ struct Training {
     /// Continue from this checkpoint as if never stopped
     #[arg(long, value_name = "CHECKPOINT")]
     resume: Option<PathBuf>,
+    /// Begin with the weights of this model instead of random ones
+    #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
+    start: Option<PathBuf>,
     #[command(flatten)]
     computing: Computing,
 }
@@ -151,6 +154,7 @@ impl Training {
                 seed: self.seed,
                 epoch: 0,
             },
+            start: self.start.as_deref().map(|path| StripWeights::read(path, reading)).transpose()?,
             checkpoints: self.checkpoints,
             logs: self.logs.join(format!("{reading}-{now}")),
         };

@@ -24,6 +24,12 @@ const CLOSE: f64 = 9.0;
 const ROUNDS: usize = 20;
 /// Done when no centre moves further than this, in mm.
 const STILL: f64 = 0.7;
+/// A row of so many bodies holds what is found within it to so many mm beside its course. One of its bodies
+/// that has no other within so many mm stays, with this score.
+const HELD: usize = 4;
+const ASIDE: f64 = 11.0;
+const OWN: f64 = 12.0;
+const ROUGH: f64 = 0.3;
 /// The sharpest turn from one step to the next and the largest angle of a step to the axis of the patient, in radians
 /// (50 and 80 degrees: at the sacrum a spine turns by 45 and lies nearly flat), and how much longer one step
 /// is than its neighbour, where a body is missing too.
@@ -89,9 +95,14 @@ pub fn locate(even: &Even, network: &dyn StripPredictor, start: &[[f64; 3]]) -> 
     if let [[x, y, z]] = points[..] {
         points = vec![[x, y, z + ALONE], [x, y, z - ALONE]];
     }
+    let tether = Tether::of(&points);
     let mut bodies: Vec<Body> = Vec::new();
     for _ in 0..ROUNDS {
-        let found = spinal(look(even, network, &points)?);
+        let mut found = look(even, network, &points)?;
+        if let Some(tether) = &tether {
+            tether.hold(&mut found);
+        }
+        let found = spinal(found);
         let same = found.len() == bodies.len()
             && found.iter().zip(&bodies).all(|(a, b)| distance(a.mm, b.mm) <= STILL);
         bodies = found;
@@ -104,6 +115,42 @@ pub fn locate(even: &Even, network: &dyn StripPredictor, start: &[[f64; 3]]) -> 
         }
     }
     Ok(bodies)
+}
+
+/// A rough row of several bodies, which is not wrong by much to the sides: what is found far beside it is
+/// something else (a bright vessel), and the row's own body stays in its place.
+struct Tether {
+    row: Vec<[f64; 3]>,
+    course: Course,
+}
+
+impl Tether {
+    fn of(row: &[[f64; 3]]) -> Option<Tether> {
+        if row.len() < HELD {
+            return None;
+        }
+        Some(Tether { row: row.to_vec(), course: Course::through(row, 0.0, 0.0, 1.5)? })
+    }
+
+    fn hold(&self, bodies: &mut Vec<Body>) {
+        let last = (self.course.len() - 1) as f64;
+        let aside = |mm: [f64; 3]| {
+            let Place { along, across: [left, back] } = self.course.place(mm);
+            (0.0..=last).contains(&along) && left.hypot(back) > ASIDE
+        };
+        let lost = bodies.iter().any(|body| aside(body.mm));
+        if !lost {
+            return;
+        }
+        bodies.retain(|body| !aside(body.mm));
+        for &mm in &self.row {
+            let nearest = bodies.iter().map(|body| distance(body.mm, mm)).fold(f64::INFINITY, f64::min);
+            if nearest > OWN {
+                bodies.push(Body { mm, score: ROUGH });
+            }
+        }
+        bodies.sort_by(|a, b| b.mm[2].total_cmp(&a.mm[2]));
+    }
 }
 
 /// The longest part of a row in which every step goes on from the one before: a course that has left the spine
@@ -182,6 +229,34 @@ mod tests {
 
     fn row(places: &[[f64; 2]]) -> Vec<Body> {
         places.iter().map(|&[y, z]| Body { mm: [0.0, y, z], score: 1.0 }).collect()
+    }
+
+    #[test]
+    fn what_is_found_far_beside_a_row_is_none_of_it() {
+        let row: Vec<[f64; 3]> = (0..6).map(|i| [60.0, 50.0, 200.0 - 25.0 * f64::from(i)]).collect();
+        let tether = Tether::of(&row).unwrap();
+        let body = |x: f64, z: f64| Body { mm: [x, 52.0, z], score: 0.9 };
+        // The third one lies in a vessel 26 mm to the left; one goes on below the row, wherever that is.
+        let mut found = vec![
+            body(61.0, 203.0),
+            body(64.0, 177.0),
+            body(86.0, 150.0),
+            body(59.0, 122.0),
+            body(95.0, 50.0),
+        ];
+        tether.hold(&mut found);
+        let places: Vec<[f64; 2]> = found.iter().map(|body| [body.mm[0], body.mm[2]]).collect();
+        let kept = [
+            [61.0, 203.0],
+            [64.0, 177.0],
+            [60.0, 150.0],
+            [59.0, 122.0],
+            [60.0, 100.0],
+            [60.0, 75.0],
+            [95.0, 50.0],
+        ];
+        assert_eq!(places, kept);
+        assert!(Tether::of(&row[..3]).is_none());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::bodies::{Body, locate};
 use super::course::{Rough, rough};
 use super::names;
-use super::turned::{self, Turned};
+use super::turned::{self, ReadingOf, Turned};
 use crate::anatomy::Level;
 use crate::annotation::Centroid;
 use crate::decoding::sequence::{Flag, Named};
@@ -27,6 +27,8 @@ const NAMES_MARGIN: f64 = 125.0;
 /// A spine of fewer bodies than this may have been begun in the wrong place.
 const FEW: usize = 3;
 
+/// Evidence of a body that is worth nothing: about that of one that looks like no level.
+const WORTHLESS: f64 = 2.0;
 /// A picture whose best reading has less evidence shows hardly a spine: a leg, a head, a phantom.
 const HARDLY: f64 = -1.9;
 /// Evidence from which on a reading is too good for a turned picture, so that none is tried.
@@ -90,44 +92,67 @@ impl Spine {
     }
 }
 
+/// Bodies that one start led to, and what they read.
+struct Attempt {
+    bodies: Vec<Body>,
+    /// What lies around them.
+    even: Even,
+    reading: ReadingOf,
+}
+
+impl Attempt {
+    /// How much of a spine it is: bodies, by how well their names fit.
+    fn worth(&self) -> f64 {
+        self.bodies.len() as f64 * (self.reading.evidence + WORTHLESS)
+    }
+}
+
 impl Reader {
     /// Reads the spine of a volume of Hounsfield units in LPS order.
+    ///
+    /// The row that the coarse look shows is where a spine begins. If it leads to few bodies, or is short and the names
+    /// fit badly, the surest single bodies are tried, too.
     pub fn read(&self, volume: &Volume) -> Result<Spine> {
-        let rough = rough(volume, &self.course)?;
-        let bodies = self.bodies(volume, &rough)?;
-        self.name(volume, bodies)
-    }
-
-    /// The bodies that can be reached from a rough course.
-    pub fn bodies(&self, volume: &Volume, rough: &Rough) -> Result<Vec<Body>> {
-        let Rough { row, singles } = rough;
-        let near: Vec<[f64; 3]> = row.iter().chain(singles).copied().collect();
+        let Rough { row, singles } = rough(volume, &self.course)?;
+        let near: Vec<[f64; 3]> = row.iter().chain(&singles).copied().collect();
         if near.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Spine::default());
         }
         let even = Even::part(volume, &around(&near, &volume.geometry, BODIES_MARGIN), BODIES_SPACING);
-        let mut best = if row.is_empty() { Vec::new() } else { locate(&even, self.bodies.as_ref(), row)? };
-        if best.len() < FEW.max(row.len()) {
-            let total = |bodies: &[Body]| bodies.iter().map(|body| body.score).sum::<f64>();
-            for &single in singles {
-                let other = locate(&even, self.bodies.as_ref(), &[single])?;
-                if total(&other) > total(&best) {
+        let mut best = self.attempt(volume, &even, &row)?;
+        // A long row is right about where the spine is, whatever its names are worth.
+        let doubtful = |attempt: &Attempt| {
+            attempt.bodies.len() < FEW.max(row.len() / 2)
+                || row.len() <= FEW && attempt.reading.evidence < DOUBTED
+        };
+        if best.as_ref().is_none_or(doubtful) {
+            for &single in &singles {
+                let other = self.attempt(volume, &even, &[single])?;
+                let worth = |attempt: &Option<Attempt>| attempt.as_ref().map_or(0.0, Attempt::worth);
+                if worth(&other) > worth(&best) {
                     best = other;
                 }
             }
         }
-        best.retain(|body| inside(body.mm, &volume.geometry));
-        Ok(best)
+        best.map_or_else(|| Ok(Spine::default()), |best| self.spine(volume, best))
     }
 
-    /// Names the bodies of a volume, which stand from the head down.
-    pub fn name(&self, volume: &Volume, bodies: Vec<Body>) -> Result<Spine> {
+    /// The bodies that can be reached from `start`, and what they read.
+    fn attempt(&self, volume: &Volume, even: &Even, start: &[[f64; 3]]) -> Result<Option<Attempt>> {
+        let mut bodies =
+            if start.is_empty() { Vec::new() } else { locate(even, self.bodies.as_ref(), start)? };
+        bodies.retain(|body| inside(body.mm, &volume.geometry));
         if bodies.is_empty() {
-            return Ok(Spine::default());
+            return Ok(None);
         }
         let centres: Vec<[f64; 3]> = bodies.iter().map(|body| body.mm).collect();
         let even = Even::part(volume, &around(&centres, &volume.geometry, NAMES_MARGIN), NAMES_SPACING);
         let reading = turned::reading(&even, &self.names, &centres)?;
+        Ok(Some(Attempt { bodies, even, reading }))
+    }
+
+    fn spine(&self, volume: &Volume, attempt: Attempt) -> Result<Spine> {
+        let Attempt { bodies, even, reading } = attempt;
         let turned = self.turned(&even, &bodies, reading.evidence)?;
         let best = turned.as_ref().map_or(reading.evidence, |turned| turned.evidence);
         if best < HARDLY {

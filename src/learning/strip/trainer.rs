@@ -36,6 +36,8 @@ const DRAWERS: usize = 2;
 pub struct StripOptions {
     /// Recipe; `epoch` is not looked at.
     pub state: State,
+    /// Weights to begin with instead of random ones.
+    pub start: Option<StripWeights>,
     /// Folder of the checkpoints.
     pub checkpoints: PathBuf,
     /// Folder of this training's event files.
@@ -98,7 +100,12 @@ where
             let step = (state.epoch * state.steps) as u64;
             (weights, fresh.resumed(step, &moments, device), state.epoch)
         }
-        None => (StripWeights::initial(architecture.clone(), recipe.seed), fresh, 0),
+        None => {
+            let random = || StripWeights::initial(architecture.clone(), recipe.seed);
+            let start = options.start.clone().unwrap_or_else(random);
+            ensure!(start.architecture == architecture, "the model to begin with is of another version");
+            (start, fresh, 0)
+        }
     };
     let mut model = Some(Strip::<B>::new(&architecture, &weights.layers, device).with_momentum(MOMENTUM));
     let mut logs = [
@@ -310,6 +317,7 @@ mod tests {
                 seed: 1,
                 epoch: 0,
             },
+            start: None,
             checkpoints: folder.join("checkpoints"),
             logs: folder.join("logs"),
         }

@@ -134,6 +134,23 @@ fn files_that_are_no_slices_never_cost_the_series() {
         volume.warnings[0].contains("1 of its files were left out") && volume.warnings[0].contains("(zzz)")
     );
     assert!(volume.warnings[1].contains("missing between 16 and 18"), "{:?}", volume.warnings);
+    // One slice is written in a way that nobody knows.
+    ct().write(folder.path(), &tall, |index| format!("{index:02}"));
+    let odd = folder.path().join("20");
+    let bytes = std::fs::read(&odd).unwrap();
+    let syntax = b"1.2.840.10008.1.2.1\0";
+    let at = bytes.windows(syntax.len()).position(|window| window == syntax).unwrap();
+    let mut spoiled = bytes.clone();
+    spoiled[at..at + syntax.len()].copy_from_slice(b"1.2.840.10008.1.2.4\0");
+    std::fs::write(&odd, spoiled).unwrap();
+    let volume = dicom::read(folder.path()).unwrap();
+    assert_eq!(volume.voxels, tall.mapv(f32::from));
+    let said = volume.warnings.join("; ");
+    assert!(
+        said.contains("(20)") && said.contains("between 19 and 21; it was made of its neighbours"),
+        "{said}"
+    );
+    std::fs::write(&odd, bytes).unwrap();
     // Another patient's picture is named for what it is.
     let other = folder.path().join("other");
     ct().write(&other, &small(), |index| format!("{index}"));

@@ -51,6 +51,39 @@ fn warnings(document: &Value) -> String {
 }
 
 #[test]
+fn an_instruction_set_nobody_knows_is_a_usage_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let devices = |simd: &str| {
+        let output = vertebrae(folder.path(), "devices").env("VERTEBRAE_SIMD", simd).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, _, stderr) = devices("avx-2");
+    assert!(code == Some(2) && stderr.contains("VERTEBRAE_SIMD is 'avx-2'; this machine has"), "{stderr}");
+    let (code, stdout, _) = devices("portable");
+    assert!(code == Some(0) && stdout.contains("portable kernels"), "{stdout}");
+}
+
+#[test]
+#[cfg(unix)]
+fn results_are_as_readable_as_the_users_mask_says() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    put(folder.path(), "a.nii.gz", 1);
+    let models = root().join("saved_models");
+    let binary = env!("CARGO_BIN_EXE_vertebrae");
+    let formats = "--format json,mask,preview,markups --quiet";
+    let line = format!("umask 077; {binary} predict a.nii.gz -o out {formats} --models {}", models.display());
+    let status =
+        std::process::Command::new("sh").arg("-c").arg(line).current_dir(folder.path()).status().unwrap();
+    assert!(status.success());
+    for name in files(&folder.path().join("out")) {
+        let mode = std::fs::metadata(folder.path().join("out").join(&name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
+#[test]
 fn two_scans_of_one_name_get_results_of_their_own() {
     let folder = tempfile::tempdir().unwrap();
     put(folder.path(), "in/s0001/ct.nii.gz", 0);

@@ -196,8 +196,12 @@ mod tests {
 
     #[test]
     fn every_instruction_set_predicts_what_burn_predicts() {
-        for (kind, dims) in [(Kind::Detection, [2, 1, 16, 32, 48]), (Kind::Identification, [2, 8, 1, 32, 96])]
-        {
+        let cases = [
+            (Kind::Detection, [2, 1, 16, 32, 48]),
+            (Kind::Identification, [2, 8, 1, 32, 96]),
+            (Kind::Volume, [1, 2, 16, 32, 48]),
+        ];
+        for (kind, dims) in cases {
             let mut weights = Weights::initial(Architecture { kind, filters: 3 }, 5);
             for (index, layer) in weights.layers.iter_mut().enumerate() {
                 layer.bias.fill(0.1 * index as f32);

@@ -170,3 +170,32 @@ fn color([red, green, blue]: Rgb) -> Color {
 fn opaque([red, green, blue]: Rgb) -> PremultipliedColorU8 {
     PremultipliedColorU8::from_rgba(red, green, blue, 255).unwrap_or(PremultipliedColorU8::TRANSPARENT)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_and_letters_are_where_they_were_put() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        let mut canvas = Canvas::new(60, 40, [0, 0, 0]).unwrap();
+        canvas.line([5.0, 10.5], [55.0, 10.5], 1.0, [200, 0, 0]);
+        canvas.text([30.0, 28.0], "H", 16.0, Anchor::Middle, [0, 200, 0]);
+        canvas.grey(59, 39, 77);
+        // Beside the picture there is nothing to be set.
+        canvas.grey(60, 0, 255);
+        canvas.save(&path).unwrap();
+        let picture = Pixmap::load_png(&path).unwrap();
+        let at = |x: u32, y: u32| picture.pixel(x, y).map(|p| [p.red(), p.green(), p.blue()]).unwrap();
+        assert_eq!((at(30, 10), at(30, 12), at(2, 10)), ([200, 0, 0], [0, 0, 0], [0, 0, 0]));
+        assert_eq!((at(59, 39), at(0, 1)), ([77; 3], [0; 3]));
+        let green = |range: std::ops::Range<u32>| {
+            range.flat_map(|x| (20..36).map(move |y| (x, y))).filter(|&(x, y)| at(x, y)[1] > 100).count()
+        };
+        // The letter has two uprights with a bar between them, about its middle.
+        assert!(green(22..38) > 20 && green(0..20) == 0 && green(40..59) == 0);
+        assert!(canvas.width("HH", 16.0) > 1.9 * canvas.width("H", 16.0));
+        assert!(Canvas::new(0, 5, [0; 3]).is_err());
+    }
+}

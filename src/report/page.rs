@@ -25,6 +25,8 @@ pub struct Row {
     /// The least sure label.
     confidence: Option<f64>,
     flags: Vec<String>,
+    /// What is wrong with the picture itself: its values, or the way it lies.
+    doubts: Vec<String>,
     notes: Vec<String>,
     failed: bool,
     seconds: Option<f64>,
@@ -49,6 +51,7 @@ impl Row {
             count: found.len(),
             confidence: found.iter().map(|v| v.confidence).min_by(f64::total_cmp),
             flags,
+            doubts: doubts(document),
             notes: document.warnings.clone(),
             failed: false,
             seconds: Some(document.seconds),
@@ -127,17 +130,28 @@ impl Page {
             cell(&lines.join(" "), &text.join("<br>"))
         };
         format!(
-            "<tr{}><td>{picture}</td><th scope=\"row\" data-value=\"{name}\">{name}</th>{}{}{}{}{}{}</tr>\n",
+            "<tr{}><td>{picture}</td><th scope=\"row\" data-value=\"{name}\">{name}</th>{}{}{}{}{}{}{}</tr>\n",
             if row.failed { " class=\"failed\"" } else { "" },
             cell(&row.levels, &escaped(&row.levels)),
             number((!row.failed).then_some(row.count as f64), 0),
             number(row.confidence, 2),
             list(&row.flags),
+            list(&row.doubts),
             list(&row.notes),
             number(row.seconds, 1),
             name = escaped(&row.name),
         )
     }
+}
+
+/// What is wrong with a picture, a word each.
+fn doubts(document: &Document) -> Vec<String> {
+    fn word(value: &impl serde::Serialize) -> Option<String> {
+        serde_json::to_value(value).ok()?.as_str().map(str::to_owned)
+    }
+    let values = document.intensities.as_ref().and_then(|finding| word(&finding.problem));
+    let turned = document.turned.as_ref().and_then(word);
+    values.into_iter().chain(turned).collect()
 }
 
 /// A text in HTML.
@@ -182,12 +196,20 @@ mod tests {
     fn names_and_errors_cannot_break_the_page() {
         let rows = vec![
             Row::failed(Path::new("<b>\"a\".nii"), "a & b < c"),
-            Row { name: "fine".into(), confidence: Some(0.25), seconds: Some(1.25), ..Row::default() },
+            Row {
+                name: "fine".into(),
+                confidence: Some(0.25),
+                seconds: Some(1.25),
+                doubts: vec!["shifted".into()],
+                ..Row::default()
+            },
         ];
         let html = Page::of(rows, Path::new(".")).html();
         assert!(html.contains("&lt;b&gt;&quot;a&quot;.nii") && html.contains("a &amp; b &lt; c"));
         assert!(html.contains("2 scans, 1 of which could not be used."));
         assert!(!html.contains("{{") && html.matches("<tr").count() == 3);
+        assert!(html.contains("<td data-value=\"shifted\">shifted</td>"));
+        assert_eq!(html.matches("<th scope=\"col\"").count(), html.matches("<td").count() / 2);
         // Without anything to fetch.
         assert!(!html.contains("http"));
     }

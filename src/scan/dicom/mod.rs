@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use ndarray::{Array3, ArrayView2, Axis, ShapeBuilder};
+use ndarray::{Array3, ArrayView2, ArrayViewMut2, Axis, ShapeBuilder};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use self::slice::{Slice, headers};
 pub use self::slice::{is_bare, is_dicom};
-use self::stack::{Stacked, stack};
+use self::stack::{FEW, Stacked, stack};
 use super::{Geometry, Volume, intensity};
 
 /// Reads the CT series of most slices directly in `folder`, indexed `[column, row, slice]`, slices in the order of their
@@ -79,6 +79,8 @@ pub fn geometry(folder: &Path) -> Result<Geometry> {
     Ok(chosen.geometry)
 }
 
+/// Voxels of a series at most: a whole body of thin slices, 4 GiB.
+const MOST_VOXELS: usize = 1 << 30;
 /// Of a series with files that are no slices of it, at most so many are named.
 const NAMED: usize = 3;
 
@@ -175,6 +177,11 @@ fn read_unnamed(folder: &Path, wanted: Option<&str>) -> Result<(Volume, Series)>
     let first = &slices[0];
     let series =
         Series { study: first.study.clone(), series: first.series.clone(), title: first.title.clone() };
+    let claimed: usize = geometry.shape.iter().product();
+    ensure!(
+        claimed <= MOST_VOXELS,
+        "its slices claim {claimed} voxels, more than any CT has; export the series again"
+    );
     // The first axis contiguous, as slices are stored; turning them is the work of `Orientation::apply`.
     let mut voxels = Array3::zeros(geometry.shape.f());
     let planes: Vec<_> = voxels.axis_iter_mut(Axis(2)).collect();
@@ -185,20 +192,37 @@ fn read_unnamed(folder: &Path, wanted: Option<&str>) -> Result<(Volume, Series)>
         let keys = file.iter().map(|slice| (slice.path.as_path(), slice.frame));
         decoded.extend(keys.zip(Slice::frames(file)?));
     }
-    shown.par_iter().zip(planes).try_for_each(|(slice, mut plane)| -> Result<()> {
-        let Some(slice) = slice.map(|index| &slices[index]) else { return Ok(()) };
+    let read = |slice: &Slice, mut plane: ArrayViewMut2<f32>| -> Result<()> {
         let pixels = match decoded.get(&(slice.path.as_path(), slice.frame)) {
             Some(pixels) => pixels.clone(),
             None => slice.pixels()?,
         };
-        let rows = ArrayView2::from_shape((slice.size[0], slice.size[1]), &pixels)?;
-        plane.assign(&rows.t());
+        plane.assign(&ArrayView2::from_shape((slice.size[0], slice.size[1]), &pixels)?.t());
         Ok(())
-    })?;
-    // A missing slice has neighbours on both sides: it is told by them.
-    for index in (0..shown.len()).filter(|&index| shown[index].is_none()) {
-        let mean = (&voxels.index_axis(Axis(2), index - 1) + &voxels.index_axis(Axis(2), index + 1)) / 2.0;
-        voxels.index_axis_mut(Axis(2), index).assign(&mean);
+    };
+    let mut outcomes: Vec<Option<Result<()>>> = shown
+        .par_iter()
+        .zip(planes)
+        .map(|(slice, plane)| slice.map(|index| read(&slices[index], plane)))
+        .collect();
+    // A slice that is missing or cannot be decoded is told by its neighbours, if it has both and is an exception.
+    let lost = outcomes.iter().flatten().filter(|outcome| outcome.is_err()).count();
+    for index in 0..outcomes.len() {
+        let there = |index: usize| matches!(outcomes.get(index), Some(Some(Ok(()))));
+        let between = index > 0 && there(index - 1) && there(index + 1);
+        match outcomes[index].take() {
+            Some(Ok(())) => outcomes[index] = Some(Ok(())),
+            None if !between => bail!("a slice is missing beside one that cannot be decoded"),
+            Some(Err(error)) if !between || lost > slices.len() / FEW => return Err(error),
+            failed => {
+                if let Some(Err(error)) = failed {
+                    warnings.push(format!("{error:#}; the slice was made of its neighbours"));
+                }
+                let mean =
+                    (&voxels.index_axis(Axis(2), index - 1) + &voxels.index_axis(Axis(2), index + 1)) / 2.0;
+                voxels.index_axis_mut(Axis(2), index).assign(&mean);
+            }
+        }
     }
     let replaced = intensity::replace_non_finite(&mut voxels)?;
     if replaced > 0 {

@@ -12,7 +12,7 @@ const SAME: f64 = 1e-3;
 /// A slice may lie so many mm to the side of the line through the first and the last.
 const ASIDE: f64 = 1.0;
 /// One of so many slices may be missing, and one of so many may be there twice: more is no accident.
-const FEW: usize = 20;
+pub(super) const FEW: usize = 20;
 
 /// Slices that fill a box.
 pub struct Stacked {

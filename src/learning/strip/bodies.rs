@@ -4,7 +4,7 @@ use anyhow::Result;
 use ndarray::{Array2, Array3};
 
 use super::lesson::{Example, Lesson, Verdict};
-use super::scanner::{between, rescanned};
+use super::scanner::{between, rescanned, with_vessel};
 use super::source::{Source, Sources};
 use crate::learning::metrics::Scores;
 use crate::network::{StripArchitecture, StripPredictor};
@@ -202,6 +202,7 @@ fn example(source: &Source, architecture: &StripArchitecture, random: &mut Legac
     if !any && !beside {
         return None;
     }
+    with_vessel(&mut block, &across, random);
     rescanned(&mut block.values, random);
     Some(Example { views: views.of(&block), marks: None, truth })
 }

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use ndarray::{Array3, Axis, Zip, s};
 
 use crate::sampling::random::Legacy;
-use crate::straighten::UNSEEN;
+use crate::straighten::{Across, Block, UNSEEN};
 
 /// Chance of a blur along each axis, and the weight of either neighbour.
 const BLUR: f64 = 0.4;
@@ -52,6 +52,57 @@ pub fn rescanned(values: &mut Array3<f32>, random: &mut Legacy) {
             *value = UNSEEN;
         }
     });
+}
+
+/// Chance that a vessel is filled with contrast agent, its radius in mm, how far beside and in front of the course it
+/// runs, and its brightness. A share of them hold a stent, a wire mesh on their wall.
+const VESSEL: f64 = 0.25;
+const RADIUS: [f64; 2] = [8.0, 18.0];
+const BESIDE: [f64; 2] = [-45.0, 45.0];
+const BEFORE: [f64; 2] = [-45.0, 5.0];
+const CONTRAST: [f64; 2] = [150.0, 450.0];
+const STENT: f64 = 0.3;
+const WIRE: f32 = 1600.0;
+/// A vessel keeps so many mm from the course, where the bodies are.
+const CLEAR: f64 = 20.0;
+
+/// Paints a bright vessel beside the spine into a block, at times; aneurysms and stents are as bright as
+/// bone, and few annotated scans have any.
+pub fn with_vessel(block: &mut Block, across: &Across, random: &mut Legacy) {
+    if random.uniform() >= VESSEL {
+        return;
+    }
+    let radius = between(random, RADIUS);
+    let mut at = [between(random, BESIDE), between(random, BEFORE)];
+    let away = at[0].hypot(at[1]).max(1.0);
+    if away < CLEAR + radius {
+        at = at.map(|part| part * (CLEAR + radius) / away);
+    }
+    let lean = [0.1 * random.normal(), 0.1 * random.normal()];
+    let brightness = between(random, CONTRAST) as f32;
+    let stent = random.uniform() < STENT;
+    let length = block.values.len_of(Axis(2));
+    let start = random.integer(0, length as i64) as usize;
+    let end = start + random.integer(length as i64 / 4 + 1, length as i64 + 2) as usize;
+    for step in start..end.min(length) {
+        let off = 1.5 * (step as f64 - length as f64 / 2.0);
+        let middle = [at[0] + lean[0] * off, at[1] + lean[1] * off];
+        if middle[0].hypot(middle[1]) < CLEAR {
+            continue;
+        }
+        for (x, &left) in across.left.iter().enumerate() {
+            for (y, &back) in across.back.iter().enumerate() {
+                let distance = (left - middle[0]).hypot(back - middle[1]);
+                let value = &mut block.values[[x, y, step]];
+                if distance > radius || *value <= UNSEEN + 1.0 {
+                    continue;
+                }
+                // Rings and bars of wire, a few mm apart.
+                let wire = stent && distance > radius - 2.0 && (step % 4 == 0 || (x + y) % 5 == 0);
+                *value = if wire { WIRE } else { brightness };
+            }
+        }
+    }
 }
 
 /// A number between two others.
@@ -134,6 +185,24 @@ mod tests {
             assert!(a.index_axis(Axis(0), 0).iter().all(|&value| value == UNSEEN));
             assert!(a.iter().all(|value| value.is_finite()) && a != block());
         }
+    }
+
+    #[test]
+    fn a_vessel_keeps_clear_of_the_course_and_of_what_was_not_seen() {
+        let across = Across::new([48, 64], 1.5, -48.0);
+        let mut painted = 0;
+        for seed in 0..40 {
+            let mut values = Array3::from_elem((48, 64, 60), 30.0);
+            values.slice_mut(s![0..4, .., ..]).fill(UNSEEN);
+            let mut block = Block { values, seen: vec![1.0; 60] };
+            with_vessel(&mut block, &across, &mut Legacy::seeded(seed));
+            let bright = block.values.iter().filter(|&&value| value > 100.0).count();
+            painted += usize::from(bright > 0);
+            // The middle of the course, and a body's half width around it.
+            assert!(block.values.slice(s![22..26, 30..34, ..]).iter().all(|&value| value == 30.0));
+            assert!(block.values.slice(s![0..4, .., ..]).iter().all(|&value| value == UNSEEN));
+        }
+        assert!((4..20).contains(&painted), "{painted}");
     }
 
     #[test]

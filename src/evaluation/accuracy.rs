@@ -48,7 +48,7 @@ pub struct Figures {
     pub annotated: usize,
     /// Those with a found vertebra within reach, whatever its label.
     pub located: usize,
-    /// Those with one within [`CLOSE`].
+    /// Those with one within 8 mm, which points at their body and no other.
     pub close: usize,
     /// Those whose nearest found vertebra within reach has their label.
     pub identified: usize,

@@ -57,11 +57,10 @@ pub fn resampled(stored: &Volume, grid: &Geometry) -> Option<Volume> {
     // Stored index = matrix · index + offset.
     let at = |index: [f64; 3]| stored.geometry.unworld(grid.world(index));
     let offset = at([0.0; 3])?;
-    let mut matrix = [[0.0; 3]; 3];
-    for axis in 0..3 {
-        let step = at(std::array::from_fn(|i| f64::from(u8::from(i == axis))))?;
-        (0..3).for_each(|row| matrix[row][axis] = step[row] - offset[row]);
-    }
+    let unit = |axis: usize| std::array::from_fn(|i| f64::from(u8::from(i == axis)));
+    let steps = [at(unit(0))?, at(unit(1))?, at(unit(2))?];
+    let matrix: [[f64; 3]; 3] =
+        std::array::from_fn(|row| std::array::from_fn(|axis| steps[axis][row] - offset[row]));
     let mut voxels = Array3::zeros(grid.shape);
     voxels.axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(x, mut plane)| {
         for ((y, z), value) in plane.indexed_iter_mut() {

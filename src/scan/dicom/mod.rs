@@ -116,12 +116,9 @@ fn choose(folder: &Path, wanted: Option<&str>) -> Result<Stacked> {
     let largest = series[0].len();
     let mut failure = None;
     let mut chosen = None;
-    for index in 0..series.len() {
-        // A much smaller series is another picture, not a better one.
-        if 2 * series[index].len() < largest {
-            break;
-        }
-        match stack(series[index].clone()) {
+    // A much smaller series is another picture, not a better one.
+    for (index, slices) in series.iter().enumerate().take_while(|(_, slices)| 2 * slices.len() >= largest) {
+        match stack(slices.clone()) {
             Ok(stacked) => {
                 chosen = Some((index, stacked));
                 break;

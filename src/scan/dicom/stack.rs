@@ -41,7 +41,7 @@ pub fn stack(mut slices: Vec<Slice>) -> Result<Stacked> {
     let normal = slices[0].normal();
     let height = |slice: &Slice| dot(slice.position, normal);
     slices.sort_by(|a, b| height(a).total_cmp(&height(b)).then_with(|| a.path.cmp(&b.path)));
-    drop_doubles(&mut slices, &height, &mut warnings)?;
+    drop_doubles(&mut slices, height, &mut warnings)?;
     ensure!(
         slices.len() > 1,
         "the series has one slice ({}); a 3-D volume is needed",

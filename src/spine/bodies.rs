@@ -22,8 +22,9 @@ const PEAK: usize = 3;
 const CLOSE: f64 = 9.0;
 /// Rounds at most: the longest way is from one body in the middle to both ends, two bodies a round.
 const ROUNDS: usize = 20;
-/// Done when no centre moves further than this, in mm.
-const STILL: f64 = 0.7;
+/// Done when centres move by no more than this on average and none by more than that, in mm.
+const STILL: f64 = 0.8;
+const JUMP: f64 = 3.0;
 /// A row of so many bodies holds what is found within it to so many mm beside its course. One of its bodies
 /// that has no other within so many mm stays, with this score.
 const HELD: usize = 4;
@@ -103,15 +104,22 @@ pub fn locate(even: &Even, network: &dyn StripPredictor, start: &[[f64; 3]]) -> 
             tether.hold(&mut found);
         }
         let found = spinal(found);
+        let moved: Vec<f64> = found.iter().zip(&bodies).map(|(a, b)| distance(a.mm, b.mm)).collect();
         let same = found.len() == bodies.len()
-            && found.iter().zip(&bodies).all(|(a, b)| distance(a.mm, b.mm) <= STILL);
+            && moved.iter().sum::<f64>() <= STILL * moved.len() as f64
+            && moved.iter().all(|&mm| mm <= JUMP);
+        if same {
+            // Two looks from slightly different courses: their mean is nearer than either.
+            let mean = |(a, b): (&Body, &Body)| Body {
+                mm: std::array::from_fn(|axis| (a.mm[axis] + b.mm[axis]) / 2.0),
+                score: (a.score + b.score) / 2.0,
+            };
+            return Ok(found.iter().zip(&bodies).map(mean).collect());
+        }
         bodies = found;
         points = bodies.iter().map(|body| body.mm).collect();
         if let [[x, y, z]] = points[..] {
             points = vec![[x, y, z + ALONE], [x, y, z - ALONE]];
-        }
-        if same {
-            break;
         }
     }
     Ok(bodies)

@@ -301,8 +301,8 @@ impl Fields {
             return Ok(None);
         }
         let sform = self.srow.map(|row| row.map(|value| value * unit));
-        let nothing = sform.iter().flatten().any(|value| !value.is_finite())
-            || lengths(&sform).contains(&0.0);
+        let nothing =
+            sform.iter().flatten().any(|value| !value.is_finite()) || lengths(&sform).contains(&0.0);
         if nothing && self.qform_code > 0 {
             warnings.push(
                 "its sform has an axis without a direction; its qform was taken in its place".to_owned(),

@@ -237,3 +237,37 @@ fn the_machine_and_its_speed_are_reported() {
         }
     }
 }
+
+#[test]
+fn straightened_spines_are_learned_from_scans_and_trainings_go_on_as_what_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let go = |arguments: &str| run(folder.path(), arguments);
+    let good = |arguments: &str| {
+        let ran = go(arguments);
+        assert_eq!(ran.code, Some(0), "{arguments}: {}", ran.stderr);
+        ran.stdout
+    };
+    good("gen-phantom scans/phantoms --scans 2 --seed 3 --cohort hospital --voxel 4");
+    let small = "--epochs 2 --steps 1 --batch-size 2 --share phantoms=0.5";
+    let text = good(&format!("train-bodies scans scans bodies.safetensors {small}"));
+    assert!(text.contains("epoch 2 loss ") && text.contains("| testing within_8mm "), "{text}");
+    let text = good(&format!("train-names scans scans names.safetensors {small} --half"));
+    assert!(text.contains("epoch 2 loss ") && text.contains("| testing named "), "{text}");
+    let checkpoint = "checkpoints/names_model/names_model.last";
+    let ran =
+        go(&format!("train-names scans scans again.safetensors {small} --seed 2 --resume {checkpoint}"));
+    assert!(ran.code == Some(1) && ran.stderr.contains("--seed 1"), "{}", ran.stderr);
+    let ran = go("train-names scans scans again.safetensors --resume names.safetensors");
+    assert!(
+        ran.code == Some(1) && ran.stderr.contains("is a finished model, not a checkpoint"),
+        "{}",
+        ran.stderr
+    );
+    let ran = go("train-bodies scans scans again.safetensors --start names.safetensors");
+    assert!(ran.code == Some(1) && ran.stderr.contains("a model for bodies is needed"), "{}", ran.stderr);
+    let ran = go("train-bodies scans scans again.h5");
+    assert!(ran.code == Some(1) && ran.stderr.contains("end its name in .safetensors"), "{}", ran.stderr);
+    assert_eq!(go("train-bodies scans scans again.safetensors --share legs").code, Some(2));
+    let logs = files(&folder.path().join("logs"));
+    assert!(logs.iter().filter(|name| name.starts_with("events.out.tfevents.")).count() >= 4, "{logs:?}");
+}

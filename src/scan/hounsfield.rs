@@ -55,6 +55,9 @@ const MOST_DENSE: f64 = 0.2;
 const HEAP: [f64; 2] = [720.0, 1120.0];
 const SLOPE: [f64; 2] = [320.0, 720.0];
 const LEAST_HEAP: f64 = 0.02;
+/// The heap against the slope before it: of bone alone 0.45 at most on those 72 scans, 0.83 of one of them with the other
+/// sign.
+const STEEP: f64 = 0.6;
 /// Offsets that scanners' raw numbers and careless programs have.
 const OFFSETS: [f64; 4] = [1024.0, 1000.0, -1024.0, -1000.0];
 /// A share of voxels that hold exactly one number; air outside the patient often does, other tissue never.
@@ -164,7 +167,7 @@ impl Histogram {
     /// is. Bone alone makes none: the denser, the less there is of it.
     fn inverted(&self) -> bool {
         let heap = self.share(HEAP);
-        heap > LEAST_HEAP && heap > 1.5 * self.share(SLOPE) && self.share(AIR) < heap / 3.0
+        heap > LEAST_HEAP && heap > STEEP * self.share(SLOPE) && self.share(AIR) < heap / 3.0
     }
 }
 

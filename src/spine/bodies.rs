@@ -26,10 +26,11 @@ const ROUNDS: usize = 20;
 const STILL: f64 = 0.8;
 const JUMP: f64 = 3.0;
 /// A row of so many bodies holds what is found within it to so many mm beside its course. One of its bodies
-/// that has no other within so many mm stays, with this score.
+/// that has no other within so many mm stays, with this score, in place of one that was found about as high.
 const HELD: usize = 4;
 const ASIDE: f64 = 11.0;
 const OWN: f64 = 12.0;
+const IN_PLACE: f64 = 20.0;
 const ROUGH: f64 = 0.3;
 /// The sharpest turn from one step to the next and the largest angle of a step to the axis of the patient, in radians
 /// (50 and 80 degrees: at the sacrum a spine turns by 45 and lies nearly flat), and how much longer one step
@@ -134,7 +135,9 @@ struct Tether {
 
 impl Tether {
     fn of(row: &[[f64; 3]]) -> Option<Tether> {
-        if row.len() < HELD {
+        // A row that wanders is right about nothing.
+        let bodies: Vec<Body> = row.iter().map(|&mm| Body { mm, score: ROUGH }).collect();
+        if row.len() < HELD || spinal(bodies).len() < row.len() {
             return None;
         }
         Some(Tether { row: row.to_vec(), course: Course::through(row, 0.0, 0.0, 1.5)? })
@@ -146,14 +149,17 @@ impl Tether {
             let Place { along, across: [left, back] } = self.course.place(mm);
             (0.0..=last).contains(&along) && left.hypot(back) > ASIDE
         };
-        let lost = bodies.iter().any(|body| aside(body.mm));
-        if !lost {
+        let lost = bodies.iter().filter(|body| aside(body.mm)).count();
+        // Where most of them lie aside, it is the row that is wrong (along the canal, filled with contrast agent).
+        if lost == 0 || 2 * lost > bodies.len() {
             return;
         }
+        let dropped: Vec<f64> = bodies.iter().filter(|body| aside(body.mm)).map(|body| body.mm[2]).collect();
         bodies.retain(|body| !aside(body.mm));
         for &mm in &self.row {
             let nearest = bodies.iter().map(|body| distance(body.mm, mm)).fold(f64::INFINITY, f64::min);
-            if nearest > OWN {
+            let stood = dropped.iter().any(|height| (height - mm[2]).abs() < IN_PLACE);
+            if stood && nearest > OWN {
                 bodies.push(Body { mm, score: ROUGH });
             }
         }
@@ -254,17 +260,17 @@ mod tests {
         ];
         tether.hold(&mut found);
         let places: Vec<[f64; 2]> = found.iter().map(|body| [body.mm[0], body.mm[2]]).collect();
-        let kept = [
-            [61.0, 203.0],
-            [64.0, 177.0],
-            [60.0, 150.0],
-            [59.0, 122.0],
-            [60.0, 100.0],
-            [60.0, 75.0],
-            [95.0, 50.0],
-        ];
+        let kept = [[61.0, 203.0], [64.0, 177.0], [60.0, 150.0], [59.0, 122.0], [95.0, 50.0]];
         assert_eq!(places, kept);
+        // Of a row that lies beside the spine altogether nothing is kept.
+        let spine: Vec<Body> = (0..6).map(|i| body(82.0, 200.0 - 25.0 * f64::from(i))).collect();
+        let mut found = spine.clone();
+        tether.hold(&mut found);
+        assert_eq!(found, spine);
         assert!(Tether::of(&row[..3]).is_none());
+        let mut wandering = row.clone();
+        wandering[3] = [60.0, 85.0, 130.0];
+        assert!(Tether::of(&wandering).is_none());
     }
 
     #[test]

@@ -69,6 +69,9 @@ fn phantoms_are_made_sampled_learned_from_and_measured() {
         files(&folder.path().join("plots")),
         ["boxplot.png", "phantom-5-000.png", "phantom-5-001.png"]
     );
+    let ran =
+        run(folder.path(), "measure scans models/d.h5 models/i.safetensors --tiling wide --max-memory much");
+    assert!(ran.code == Some(2) && ran.stderr.contains("a size such as 2GiB or 500MB"), "{}", ran.stderr);
     let logs = files(&folder.path().join("logs"));
     assert!(logs.len() == 4 && logs.iter().all(|name| name.starts_with("events.out.tfevents.")), "{logs:?}");
 }
@@ -180,6 +183,26 @@ fn an_interrupted_training_ends_as_if_never_stopped() {
     assert!(read("whole.safetensors") != read("half.safetensors"));
     let ran = run(folder.path(), &format!("{train} x.safetensors --seed 9 --resume {checkpoint}"));
     assert!(ran.code == Some(1) && ran.stderr.contains("pass the same options"), "{}", ran.stderr);
+}
+
+#[test]
+fn an_interrupted_training_of_whole_volumes_ends_as_if_never_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let go = |arguments: &str| {
+        let ran = run(folder.path(), arguments);
+        assert_eq!(ran.code, Some(0), "{arguments}: {}", ran.stderr);
+    };
+    go("gen-phantom scans --scans 2 --seed 3 --cohort hospital --voxel 5");
+    let train = "train-detection scans scans";
+    let small = "--arch volume --filters 2 --voxel 8 --patch 16x32x32 --batch-size 1 --patches 4 --epochs 3 \
+                 --checkpoint-every 1";
+    go(&format!("{train} whole.safetensors {small} --checkpoints first"));
+    let checkpoint = "first/volume_model/volume_model.01";
+    go(&format!("{train} resumed.safetensors {small} --checkpoints second --resume {checkpoint}"));
+    go(&format!("{train} other.safetensors {small} --checkpoints third --seed 9"));
+    let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+    assert!(read("whole.safetensors") == read("resumed.safetensors"));
+    assert!(read("whole.safetensors") != read("other.safetensors"));
 }
 
 #[test]

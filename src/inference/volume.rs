@@ -166,6 +166,11 @@ mod tests {
         let (levels, mask) = (field.levels(&grid), field.mask(&grid));
         let far = field.moved([500.0, 0.0, 0.0]).mask(&grid);
         assert!(far.iter().all(|&inside| inside == 0));
+        // The way back from a second look at a part: the same mask, so many voxels further.
+        let near = field.moved([6.0, 4.0, 10.0]).mask(&grid);
+        assert!(mask.indexed_iter().all(|((x, y, z), &inside)| {
+            near.get((x + 6, y + 4, z + 10)).is_none_or(|&moved| moved == inside)
+        }));
         assert!(levels.iter().zip(&mask).all(|(&level, &inside)| (level > 0) == (inside > 0)));
         // 450 HU are 0.45 of the window; the voxel at 150 mm of x + y = 0.
         assert!((12..=13).contains(&levels[[0, 0, 150]]), "{}", levels[[0, 0, 150]]);

@@ -8,6 +8,7 @@ use crate::inference::volume::Field;
 use crate::learning::sigmoid;
 use crate::network::output;
 use crate::sampling::targets;
+use crate::scan::distance;
 
 /// A voxel votes if it is a body's with at least this probability.
 const VOTES: f32 = 0.2;
@@ -107,10 +108,6 @@ fn around(density: &Array3<f32>, [x, y, z]: [usize; 3]) -> f32 {
     let size: [usize; 3] = density.dim().into();
     let span = |at: usize, axis: usize| at.saturating_sub(1)..(at + 2).min(size[axis]);
     density.slice(s![span(x, 0), span(y, 1), span(z, 2)]).sum()
-}
-
-fn distance(a: [f64; 3], b: [f64; 3]) -> f64 {
-    (0..3).map(|axis| (a[axis] - b[axis]).powi(2)).sum::<f64>().sqrt()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub use summary::{Summary, Tally, numpy_mean};
 
 use crate::anatomy::Level;
 use crate::annotation::Centroid;
+use crate::scan::distance;
 
 /// Default reach of the identification rate in mm.
 pub const REACH: f64 = 20.0;
@@ -79,12 +80,6 @@ pub fn compare(annotated: &[Centroid], found: &[Centroid], reach: f64) -> Compar
         })
         .collect();
     Comparison { matches, offsets }
-}
-
-/// Euclidean distance.
-fn distance(a: [f64; 3], b: [f64; 3]) -> f64 {
-    let [x, y, z]: [f64; 3] = std::array::from_fn(|axis| (a[axis] - b[axis]).powi(2));
-    (x + y + z).sqrt()
 }
 
 #[cfg(test)]

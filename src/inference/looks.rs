@@ -72,14 +72,7 @@ fn around(spine: &[[f64; 3]], geometry: &Geometry) -> Option<[Range<usize>; 3]> 
     if spine.len() < 2 {
         return None;
     }
-    let mut cut = geometry.shape.map(|size| 0..size);
-    for (axis, cut) in cut.iter_mut().enumerate().take(2) {
-        let places = || spine.iter().map(|mm| mm[axis]);
-        let low = places().fold(f64::INFINITY, f64::min) - MARGIN;
-        let high = places().fold(f64::NEG_INFINITY, f64::max) + MARGIN;
-        let index = |mm: f64| (mm / geometry.spacing[axis]).max(0.0) as usize;
-        *cut = index(low)..(index(high) + 1).min(geometry.shape[axis]);
-    }
+    let cut = geometry.around(spine, MARGIN);
     let share = |axis: usize| cut[axis].len() as f64 / geometry.shape[axis] as f64;
     (share(0) * share(1) <= 1.0 - LEFT_OUT).then_some(cut)
 }

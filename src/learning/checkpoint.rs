@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use super::moments;
 use super::objective::Objective;
 use crate::network::{Kind, Weights, weights};
 
@@ -56,17 +57,7 @@ impl Checkpoint {
     /// Writes the checkpoint, whole or not at all.
     pub fn write(&self, path: &Path) -> Result<()> {
         let metadata = BTreeMap::from([(STATE.to_owned(), serde_json::to_string(&self.state)?)]);
-        let extra: Vec<weights::Extra> = self
-            .moments
-            .iter()
-            .enumerate()
-            .flat_map(|(index, [first, second])| {
-                [
-                    (format!("adam{index:03}.first"), first.clone()),
-                    (format!("adam{index:03}.second"), second.clone()),
-                ]
-            })
-            .collect();
+        let extra = moments::named(&self.moments);
         weights::write_safetensors(path, &self.weights, &metadata, &extra, weights::Precision::Single)
     }
 
@@ -80,14 +71,7 @@ impl Checkpoint {
         })?;
         let state = serde_json::from_str(state)
             .with_context(|| format!("the training state in {} cannot be read", path.display()))?;
-        let mut extra: BTreeMap<String, Vec<f32>> = extra.into_iter().collect();
-        let mut moments = Vec::new();
-        while let Some(first) = extra.remove(&format!("adam{:03}.first", moments.len())) {
-            let second = extra.remove(&format!("adam{:03}.second", moments.len()));
-            let second = second.with_context(|| format!("{} lacks a moment", path.display()))?;
-            ensure!(first.len() == second.len(), "the moments in {} do not fit", path.display());
-            moments.push([first, second]);
-        }
+        let moments = moments::of(extra, path)?;
         Ok(Checkpoint { weights, moments, state })
     }
 }

@@ -7,6 +7,7 @@ mod checkpoint;
 mod learner;
 mod losses;
 mod metrics;
+mod moments;
 mod objective;
 mod spine_loss;
 pub mod strip;

@@ -68,6 +68,12 @@ impl StripArchitecture {
         self.along.iter().product()
     }
 
+    /// The middle of a step of the answer, in pixels along the spine.
+    pub fn middle(&self, step: usize) -> f64 {
+        let pixels = self.pixels_per_step() as f64;
+        step as f64 * pixels + (pixels - 1.0) / 2.0
+    }
+
     /// Pixels across must be a multiple of this.
     pub fn granularity(&self) -> usize {
         1 << self.widths.len()

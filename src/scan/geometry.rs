@@ -1,5 +1,7 @@
 //! The grid of a volume: every conversion between voxels, millimetres and the patient.
 
+use std::ops::Range;
+
 /// Shape, spacing and position of a voxel grid.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Geometry {
@@ -52,6 +54,22 @@ impl Geometry {
         std::array::from_fn(|axis| (self.shape[axis] as f64 - 1.0) * self.spacing[axis])
     }
 
+    /// Voxels within `margin` mm of some points, given in mm from the first voxel, to the sides, the front and the
+    /// back, at least one along each axis; along the last axis all.
+    pub fn around(&self, points: &[[f64; 3]], margin: f64) -> [Range<usize>; 3] {
+        std::array::from_fn(|axis| {
+            let size = self.shape[axis];
+            if axis == 2 {
+                return 0..size;
+            }
+            let places = || points.iter().map(|mm| mm[axis]);
+            let index = |mm: f64| ((mm / self.spacing[axis]).max(0.0) as usize).min(size);
+            let low = index(places().fold(f64::INFINITY, f64::min) - margin).min(size.saturating_sub(1));
+            let high = index(places().fold(f64::NEG_INFINITY, f64::max) + margin) + 1;
+            low..high.min(size).max(low + 1)
+        })
+    }
+
     /// The direction of each axis in the world, scaled to length 1; `None` when one has no length.
     pub fn directions(&self) -> Option<[[f64; 3]; 3]> {
         let mut directions = [[0.0; 3]; 3];
@@ -65,6 +83,11 @@ impl Geometry {
         }
         Some(directions)
     }
+}
+
+/// Euclidean distance of two points.
+pub fn distance(a: [f64; 3], b: [f64; 3]) -> f64 {
+    (0..3).map(|axis| (a[axis] - b[axis]).powi(2)).sum::<f64>().sqrt()
 }
 
 #[cfg(test)]
@@ -83,5 +106,12 @@ mod tests {
         assert_eq!(geometry.index([4.0, 2.0, 4.5]), [2.0, 1.0, 1.5]);
         assert_eq!(geometry.extent(), [4.0, 6.0, 12.0]);
         assert_eq!(geometry.directions().unwrap()[0], [-1.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn what_is_around_points_lies_inside_the_volume() {
+        let geometry = Geometry { shape: [200, 100, 50], spacing: [2.0, 2.0, 5.0], affine: [[0.0; 4]; 3] };
+        assert_eq!(geometry.around(&[[190.0, 20.0, 20.0]], 50.0), [70..121, 0..36, 0..50]);
+        assert_eq!(geometry.around(&[[-500.0, 900.0, 20.0]], 50.0), [0..1, 99..100, 0..50]);
     }
 }

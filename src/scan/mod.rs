@@ -21,7 +21,7 @@ use ndarray::Array3;
 use crate::artifact;
 
 pub use dicom::Series;
-pub use geometry::Geometry;
+pub use geometry::{Geometry, distance};
 pub use intensity::{Scale, normalise, replace_non_finite};
 pub use listing::{Listing, find, listed, name};
 pub use orientation::Orientation;

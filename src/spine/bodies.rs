@@ -6,7 +6,9 @@
 
 use anyhow::Result;
 
+use crate::learning::sigmoid;
 use crate::network::{Reading, StripArchitecture, StripPredictor};
+use crate::scan::distance;
 use crate::straighten::{Block, Course, Even, Kind, Place, View, Views, Window};
 
 /// Millimetres that a course goes on beyond its ends, so that the next body can be seen whole: two
@@ -39,7 +41,7 @@ const SHARPEST: f64 = 0.87;
 const STEEPEST: f64 = 1.4;
 const LONGER: f64 = 2.6;
 /// One body alone begins a course of so many mm above and below it.
-pub(super) const ALONE: f64 = 13.0;
+const ALONE: f64 = 13.0;
 
 /// Channels of the answer.
 pub mod channel {
@@ -94,9 +96,7 @@ pub fn architecture() -> StripArchitecture {
 pub fn locate(even: &Even, network: &dyn StripPredictor, start: &[[f64; 3]]) -> Result<Vec<Body>> {
     let mut points = start.to_vec();
     points.sort_by(|a, b| b[2].total_cmp(&a[2]));
-    if let [[x, y, z]] = points[..] {
-        points = vec![[x, y, z + ALONE], [x, y, z - ALONE]];
-    }
+    points = line(points);
     let tether = Tether::of(&points);
     let mut bodies: Vec<Body> = Vec::new();
     for _ in 0..ROUNDS {
@@ -118,12 +118,17 @@ pub fn locate(even: &Even, network: &dyn StripPredictor, start: &[[f64; 3]]) -> 
             return Ok(found.iter().zip(&bodies).map(mean).collect());
         }
         bodies = found;
-        points = bodies.iter().map(|body| body.mm).collect();
-        if let [[x, y, z]] = points[..] {
-            points = vec![[x, y, z + ALONE], [x, y, z - ALONE]];
-        }
+        points = line(bodies.iter().map(|body| body.mm).collect());
     }
     Ok(bodies)
+}
+
+/// Points that a course can be laid through: of one alone, one above and one below it.
+pub(super) fn line(points: Vec<[f64; 3]>) -> Vec<[f64; 3]> {
+    match points[..] {
+        [[x, y, z]] => vec![[x, y, z + ALONE], [x, y, z - ALONE]],
+        _ => points,
+    }
 }
 
 /// A rough row of several bodies, which is not wrong by much to the sides: what is found far beside it is
@@ -206,7 +211,7 @@ pub fn look(even: &Even, network: &dyn StripPredictor, points: &[[f64; 3]]) -> R
     let block = Block::of(even, &course, &views.columns());
     let answer = network.predict(views.of(&block), None)?;
     let pixels = architecture.pixels_per_step() as f64;
-    let chance = answer.row(channel::CENTRE).mapv(|logit| 1.0 / (1.0 + (-logit).exp()));
+    let chance = answer.row(channel::CENTRE).mapv(sigmoid);
     let mut found: Vec<(f64, Body)> = Vec::new();
     for step in 0..chance.len() {
         let near = step.saturating_sub(PEAK)..(step + PEAK + 1).min(chance.len());
@@ -214,7 +219,7 @@ pub fn look(even: &Even, network: &dyn StripPredictor, points: &[[f64; 3]]) -> R
             continue;
         }
         let value = |channel: usize| f64::from(answer[[channel, step]]);
-        let along = step as f64 * pixels + (pixels - 1.0) / 2.0 + value(channel::ALONG) * pixels;
+        let along = architecture.middle(step) + value(channel::ALONG) * pixels;
         if !(0.0..=(course.len() - 1) as f64).contains(&along) {
             continue;
         }
@@ -231,10 +236,6 @@ pub fn look(even: &Even, network: &dyn StripPredictor, points: &[[f64; 3]]) -> R
     }
     kept.sort_by(|a, b| a.0.total_cmp(&b.0));
     Ok(kept.into_iter().map(|(_, body)| body).collect())
-}
-
-fn distance(a: [f64; 3], b: [f64; 3]) -> f64 {
-    (0..3).map(|axis| (a[axis] - b[axis]).powi(2)).sum::<f64>().sqrt()
 }
 
 #[cfg(test)]

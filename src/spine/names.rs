@@ -6,7 +6,7 @@ use ndarray::{Array2, Axis, s};
 use crate::anatomy::Level;
 use crate::decoding::sequence::Judged;
 use crate::network::{Reading, StripArchitecture, StripPredictor};
-use crate::spine::bodies::ALONE;
+use crate::spine::bodies::line;
 use crate::straighten::{Block, Course, Even, Kind, View, Views, Window};
 
 /// Millimetres seen above the first and below the last body: the skull's base, the first ribs, the sacrum.
@@ -68,12 +68,11 @@ pub fn architecture() -> StripArchitecture {
 /// Marks `[mark, step]` where bodies lie, given their places along the course in pixels: a bump each, and
 /// the run from the first to the last.
 pub fn marks(architecture: &StripArchitecture, places: &[f64], steps: usize) -> Array2<f32> {
-    let pixels = architecture.pixels_per_step() as f64;
     let first = places.iter().copied().fold(f64::INFINITY, f64::min);
     let last = places.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let mut marks = Array2::zeros((2, steps));
     for step in 0..steps {
-        let at = step as f64 * pixels + (pixels - 1.0) / 2.0;
+        let at = architecture.middle(step);
         let bump = |&place: &f64| (-((at - place) / MARK).powi(2)).exp() as f32;
         marks[[0, step]] = places.iter().map(bump).fold(0.0, f32::max);
         marks[[1, step]] = f32::from((first - RUN..=last + RUN).contains(&at));
@@ -84,7 +83,7 @@ pub fn marks(architecture: &StripArchitecture, places: &[f64], steps: usize) -> 
 /// Where in the answer a place in pixels is read off: a step, and the share of the next one.
 pub fn reading(architecture: &StripArchitecture, place: f64, steps: usize) -> (usize, f32) {
     let pixels = architecture.pixels_per_step() as f64;
-    let at = ((place - (pixels - 1.0) / 2.0) / pixels).clamp(0.0, (steps as f64 - 1.001).max(0.0));
+    let at = ((place - architecture.middle(0)) / pixels).clamp(0.0, (steps as f64 - 1.001).max(0.0));
     (at as usize, (at - at.floor()) as f32)
 }
 
@@ -100,11 +99,9 @@ pub fn probabilities(
         let architecture = network.architecture();
         let views = &architecture.views;
         // One body alone stands on a short course of its own.
-        let line: Vec<[f64; 3]> = match *bodies {
-            [[x, y, z]] => vec![[x, y, z + ALONE], [x, y, z - ALONE]],
-            _ => bodies.to_vec(),
+        let Some(course) = Course::through(&line(bodies.to_vec()), BEYOND, BEYOND, views.pitch) else {
+            continue;
         };
-        let Some(course) = Course::through(&line, BEYOND, BEYOND, views.pitch) else { continue };
         let places: Vec<f64> = bodies.iter().map(|&mm| course.place(mm).along).collect();
         let [coronal, sagittal] = views.of(&Block::of(even, &course, &views.columns()));
         let steps = course.len().div_ceil(architecture.pixels_per_step());

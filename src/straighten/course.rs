@@ -1,6 +1,7 @@
 //! The course of a spine: a smooth curve with a frame at every step.
 
-use super::spline::{Spline, distance};
+use super::spline::Spline;
+use crate::scan::distance;
 
 /// Standard deviation in mm of the smoothing along the course: no body bends it on its own.
 const SMOOTH: f64 = 12.0;

@@ -1,5 +1,7 @@
 //! Natural cubic splines.
 
+use crate::scan::distance;
+
 /// A curve through points that is as smooth as can be: the natural cubic spline over chord length.
 pub struct Spline {
     /// Chord length from the first point to each.
@@ -60,10 +62,6 @@ fn bends(knots: &[f64], points: &[[f64; 3]]) -> Vec<[f64; 3]> {
         bends[i] = std::array::from_fn(|axis| bends[i][axis] - upper[i] * bends[i + 1][axis]);
     }
     bends
-}
-
-pub(super) fn distance(a: [f64; 3], b: [f64; 3]) -> f64 {
-    (0..3).map(|axis| (a[axis] - b[axis]).powi(2)).sum::<f64>().sqrt()
 }
 
 #[cfg(test)]

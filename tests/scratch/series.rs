@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
-use dicom_core::{DataElement, PrimitiveValue, VR, dicom_value};
+use dicom_core::{DataElement, PrimitiveValue, Tag, VR, dicom_value};
 use dicom_dictionary_std::tags;
+use dicom_object::mem::InMemElement;
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 use ndarray::{Array3, Axis};
 
@@ -27,14 +28,10 @@ impl Series {
     /// Writes `voxels` as the frames of one file (enhanced CT), the last slice first, places in functional groups.
     pub fn write_enhanced(&self, path: &Path, voxels: &Array3<i16>) {
         let (columns, rows, count) = voxels.dim();
-        let text = |vr, tag, text: &str| DataElement::new(tag, vr, PrimitiveValue::from(text));
-        let number = |tag, value: u16| DataElement::new(tag, VR::US, dicom_value!(U16, [value]));
-        let joined =
-            |values: &[f64]| values.iter().map(|value| format!("{value:.6}")).collect::<Vec<_>>().join("\\");
         let sequence = |tag, items: Vec<InMemDicomObject>| {
             DataElement::new(tag, VR::SQ, dicom_core::value::DataSetSequence::from(items))
         };
-        let group = |tag, elements: Vec<dicom_object::mem::InMemElement>| {
+        let group = |tag, elements: Vec<InMemElement>| {
             sequence(tag, vec![InMemDicomObject::from_element_iter(elements)])
         };
         let [x, y, z] = self.origin;
@@ -63,24 +60,17 @@ impl Series {
             ),
         ]);
         let class = "1.2.840.10008.5.1.4.1.1.2.1";
-        let object = InMemDicomObject::from_element_iter([
+        let elements = [
             text(VR::UI, tags::SOP_CLASS_UID, class),
             text(VR::UI, tags::SOP_INSTANCE_UID, &self.uid),
             text(VR::CS, tags::MODALITY, "CT"),
             text(VR::UI, tags::SERIES_INSTANCE_UID, &self.uid),
             text(VR::IS, tags::NUMBER_OF_FRAMES, &count.to_string()),
-            text(VR::CS, tags::PHOTOMETRIC_INTERPRETATION, "MONOCHROME2"),
-            number(tags::SAMPLES_PER_PIXEL, 1),
-            number(tags::ROWS, rows as u16),
-            number(tags::COLUMNS, columns as u16),
-            number(tags::BITS_ALLOCATED, 16),
-            number(tags::BITS_STORED, 16),
-            number(tags::HIGH_BIT, 15),
-            number(tags::PIXEL_REPRESENTATION, 0),
             sequence(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![shared]),
             sequence(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frames),
-            DataElement::new(tags::PIXEL_DATA, VR::OW, PrimitiveValue::U16(pixels.into())),
-        ]);
+        ];
+        let image = image([columns, rows], pixels);
+        let object = InMemDicomObject::from_element_iter(elements.into_iter().chain(image));
         let meta = FileMetaTableBuilder::new()
             .transfer_syntax("1.2.840.10008.1.2.1")
             .media_storage_sop_class_uid(class)
@@ -98,13 +88,8 @@ impl Series {
             let position = [x, y + step * self.shear, z + step * self.spacing[2]];
             // Stored as scanners do: Hounsfield units above -1024, row by row.
             let pixels: Vec<u16> = slice.t().iter().map(|&value| (value + 1024) as u16).collect();
-            let text = |vr, tag, text: &str| DataElement::new(tag, vr, PrimitiveValue::from(text));
-            let number = |tag, value: u16| DataElement::new(tag, VR::US, dicom_value!(U16, [value]));
-            let joined = |values: &[f64]| {
-                values.iter().map(|value| format!("{value:.6}")).collect::<Vec<_>>().join("\\")
-            };
             let instance = format!("{}.{}", self.uid, index + 1);
-            let object = InMemDicomObject::from_element_iter([
+            let elements = [
                 text(VR::UI, tags::SOP_CLASS_UID, "1.2.840.10008.5.1.4.1.1.2"),
                 text(VR::UI, tags::SOP_INSTANCE_UID, &instance),
                 text(VR::CS, tags::MODALITY, "CT"),
@@ -116,16 +101,9 @@ impl Series {
                 text(VR::DS, tags::PIXEL_SPACING, &joined(&[self.spacing[1], self.spacing[0]])),
                 text(VR::DS, tags::RESCALE_INTERCEPT, "-1024"),
                 text(VR::DS, tags::RESCALE_SLOPE, "1"),
-                text(VR::CS, tags::PHOTOMETRIC_INTERPRETATION, "MONOCHROME2"),
-                number(tags::SAMPLES_PER_PIXEL, 1),
-                number(tags::ROWS, rows as u16),
-                number(tags::COLUMNS, columns as u16),
-                number(tags::BITS_ALLOCATED, 16),
-                number(tags::BITS_STORED, 16),
-                number(tags::HIGH_BIT, 15),
-                number(tags::PIXEL_REPRESENTATION, 0),
-                DataElement::new(tags::PIXEL_DATA, VR::OW, PrimitiveValue::U16(pixels.into())),
-            ]);
+            ];
+            let image = image([columns, rows], pixels);
+            let object = InMemDicomObject::from_element_iter(elements.into_iter().chain(image));
             let meta = FileMetaTableBuilder::new()
                 .transfer_syntax("1.2.840.10008.1.2.1")
                 .media_storage_sop_class_uid("1.2.840.10008.5.1.4.1.1.2")
@@ -133,4 +111,29 @@ impl Series {
             object.with_meta(meta).unwrap().write_to_file(folder.join(name(index))).unwrap();
         }
     }
+}
+
+fn text(vr: VR, tag: Tag, text: &str) -> InMemElement {
+    DataElement::new(tag, vr, PrimitiveValue::from(text))
+}
+
+/// Numbers as DICOM's text holds several.
+fn joined(values: &[f64]) -> String {
+    values.iter().map(|value| format!("{value:.6}")).collect::<Vec<_>>().join("\\")
+}
+
+/// Unsigned pixels of 16 bits, row by row, and what says that they are.
+fn image([columns, rows]: [usize; 2], pixels: Vec<u16>) -> Vec<InMemElement> {
+    let number = |tag, value: u16| DataElement::new(tag, VR::US, dicom_value!(U16, [value]));
+    vec![
+        text(VR::CS, tags::PHOTOMETRIC_INTERPRETATION, "MONOCHROME2"),
+        number(tags::SAMPLES_PER_PIXEL, 1),
+        number(tags::ROWS, rows as u16),
+        number(tags::COLUMNS, columns as u16),
+        number(tags::BITS_ALLOCATED, 16),
+        number(tags::BITS_STORED, 16),
+        number(tags::HIGH_BIT, 15),
+        number(tags::PIXEL_REPRESENTATION, 0),
+        DataElement::new(tags::PIXEL_DATA, VR::OW, PrimitiveValue::U16(pixels.into())),
+    ]
 }

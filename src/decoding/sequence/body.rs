@@ -1,5 +1,7 @@
 //! Candidates for vertebral bodies with what is known of each.
 
+use crate::scan::distance;
+
 /// A body that may be a vertebra.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Body {
@@ -50,11 +52,6 @@ const APART: f64 = 200.0;
 
 fn minus(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
     std::array::from_fn(|axis| a[axis] - b[axis])
-}
-
-/// Distance in mm.
-pub(super) fn distance(a: [f64; 3], b: [f64; 3]) -> f64 {
-    minus(a, b).iter().map(|part| part * part).sum::<f64>().sqrt()
 }
 
 /// The candidates from the head down: detections `[x, y, z, cervical, thoracic, lumbar]` with their

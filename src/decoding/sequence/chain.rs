@@ -5,8 +5,9 @@
 //! and the cheapest chain is found by dynamic programming (Viterbi, 1967). How sure a label is comes
 //! from the sum over all chains (forward and backward).
 
-use super::body::{Body, distance};
+use super::body::Body;
 use super::prices::{L1, L4, L6, LEVELS, Prices, S1, Step, T11, T13, TO_NEXT, below, steps};
+use crate::scan::distance;
 
 /// Bodies that may be left out between two of a chain.
 const LEFT_OUT: usize = 3;

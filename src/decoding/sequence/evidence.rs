@@ -5,10 +5,11 @@ use std::sync::OnceLock;
 use anyhow::{Context, Result, ensure};
 use safetensors::tensor::SafeTensors;
 
-use super::body::{Body, distance};
+use super::body::Body;
 use super::chain::Judged;
 use super::prices::T13;
 use crate::network::weights::safetensors::numbers;
+use crate::scan::distance;
 
 /// Bodies on either side that are looked at.
 pub const REACH: usize = 8;

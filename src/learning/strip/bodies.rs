@@ -7,8 +7,10 @@ use super::lesson::{Example, Lesson, Verdict};
 use super::scanner::{between, rescanned, with_vessel};
 use super::source::{Source, Sources};
 use crate::learning::metrics::Scores;
+use crate::learning::sigmoid;
 use crate::network::{StripArchitecture, StripPredictor};
 use crate::sampling::random::Legacy;
+use crate::scan::distance;
 use crate::spine::bodies::{ACROSS_UNIT, BEYOND, architecture, channel, locate};
 use crate::straighten::{Block, Course, Place};
 
@@ -106,7 +108,7 @@ impl Lesson for BodyLesson {
             for step in 0..steps.min(truth.ncols()) {
                 let [heap, weight, along, left, back, close] = std::array::from_fn(|row| truth[[row, step]]);
                 let logit = answers[[spine, channel::CENTRE, step]];
-                let chance = 1.0 / (1.0 + (-logit).exp());
+                let chance = sigmoid(logit);
                 let entropy = logit.max(0.0) - logit * heap + (-logit.abs()).exp().ln_1p();
                 let hard = (chance - heap).abs() + EASY;
                 let share = CENTRE * weight * (1.0 + CENTRES * heap) / (heaps + 5.0);
@@ -295,7 +297,7 @@ fn truth(
 ) -> Option<(Truth, bool)> {
     let (pixels, pitch) = (architecture.pixels_per_step() as f64, architecture.views.pitch);
     let steps = seen.len().div_ceil(architecture.pixels_per_step());
-    let middle = |step: usize| step as f64 * pixels + (pixels - 1.0) / 2.0;
+    let middle = |step: usize| architecture.middle(step);
     let [start, end] = cut.map(|pixel| pixel as f64);
     let (edge, ignored) = (EDGE / pitch, IGNORED / pitch);
     let mut truth = Array2::<f32>::zeros((6, steps));
@@ -349,10 +351,6 @@ fn truth(
         }
     }
     Some((truth, any))
-}
-
-fn distance(a: [f64; 3], b: [f64; 3]) -> f64 {
-    (0..3).map(|axis| (a[axis] - b[axis]).powi(2)).sum::<f64>().sqrt()
 }
 
 #[cfg(test)]

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::network::weights::{Extra, Precision};
+use crate::learning::moments;
+use crate::network::weights::Precision;
 use crate::network::{Reading, StripWeights};
 
 /// Metadata key of the state, as JSON.
@@ -51,17 +52,7 @@ impl StripCheckpoint {
     /// Writes the checkpoint, whole or not at all.
     pub fn write(&self, path: &Path) -> Result<()> {
         let metadata = BTreeMap::from([(STATE.to_owned(), serde_json::to_string(&self.state)?)]);
-        let extra: Vec<Extra> = self
-            .moments
-            .iter()
-            .enumerate()
-            .flat_map(|(index, [first, second])| {
-                [
-                    (format!("adam{index:03}.first"), first.clone()),
-                    (format!("adam{index:03}.second"), second.clone()),
-                ]
-            })
-            .collect();
+        let extra = moments::named(&self.moments);
         self.weights.write_all(path, metadata, &extra, Precision::Single)
     }
 
@@ -73,15 +64,7 @@ impl StripCheckpoint {
         })?;
         let state = serde_json::from_str(state)
             .with_context(|| format!("the training state in {} cannot be read", path.display()))?;
-        let mut extra: BTreeMap<String, Vec<f32>> = extra.into_iter().collect();
-        let mut moments = Vec::new();
-        while let (Some(first), Some(second)) = (
-            extra.remove(&format!("adam{:03}.first", moments.len())),
-            extra.remove(&format!("adam{:03}.second", moments.len())),
-        ) {
-            ensure!(first.len() == second.len(), "the moments in {} do not fit", path.display());
-            moments.push([first, second]);
-        }
+        let moments = moments::of(extra, path)?;
         Ok(StripCheckpoint { weights, moments, state })
     }
 }

@@ -9,8 +9,10 @@ use super::scanner::{between, rescanned};
 use super::source::{Source, Sources};
 use crate::anatomy::{Level, Region};
 use crate::learning::metrics::Scores;
+use crate::learning::softmax;
 use crate::network::{StripArchitecture, StripPredictor};
 use crate::sampling::random::Legacy;
+use crate::scan::distance;
 use crate::spine::names::{self, BEYOND, NONE, architecture, marks};
 use crate::spine::turned::reading;
 use crate::straighten::{Block, Course, UNSEEN};
@@ -146,11 +148,8 @@ fn example(source: &Source, architecture: &StripArchitecture, random: &mut Legac
     across.back.iter_mut().for_each(|back| *back = *back / deep + shifts[1]);
     let mut block = Block::of(&source.even, &course, &across);
     // The scan may end close beyond the run where it goes on in truth.
-    let step = |a: usize, b: usize| {
-        let square = |axis: usize| (all[a].mm[axis] - all[b].mm[axis]).powi(2);
-        (square(0) + square(1) + square(2)).sqrt()
-    };
-    let half = (step(first, (first + 1).min(all.len() - 1)) / 2.0).max(12.0);
+    let second = (first + 1).min(all.len() - 1);
+    let half = (distance(all[first].mm, all[second].mm) / 2.0).max(12.0);
     let mut cut = [0, course.len()];
     for (side, goes_on) in [first > 0, last + 1 < all.len()].into_iter().enumerate() {
         if goes_on && random.uniform() < NARROW {
@@ -235,10 +234,9 @@ fn judge(logits: &[[f32; NONE + 1]], classes: &[usize]) -> SpineVerdict {
     let chances: Vec<[f32; NONE + 1]> = logits
         .iter()
         .map(|row| {
-            let largest = row.iter().copied().fold(f32::MIN, f32::max);
-            let exps = row.map(|value| (value - largest).exp());
-            let sum: f32 = exps.iter().sum();
-            exps.map(|value| value / sum)
+            let mut chances = *row;
+            softmax(&mut chances);
+            chances
         })
         .collect();
     let mut verdict =

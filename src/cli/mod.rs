@@ -12,11 +12,13 @@ mod generating;
 pub mod interrupt;
 mod manual;
 mod measure;
+mod models;
 mod options;
 mod predict;
 mod report;
 mod stdout;
 mod strip_training;
+mod train_chain;
 mod train_detection;
 mod train_identification;
 mod training;
@@ -50,6 +52,8 @@ enum Command {
     TrainBodies(strip_training::TrainBodies),
     /// Train the network that names the bodies of a straightened spine
     TrainNames(strip_training::TrainNames),
+    /// Fit how far names are believed, and at which price levels are missed, to scans not learned from
+    TrainChain(train_chain::TrainChain),
     /// Find and name the vertebrae of annotated scans and say how well
     Measure(measure::Measure),
     /// Print tables of accuracy over runs of measure, as Markdown
@@ -83,6 +87,7 @@ impl Cli {
             Command::TrainIdentification(command) => command.run(),
             Command::TrainBodies(command) => command.run(),
             Command::TrainNames(command) => command.run(),
+            Command::TrainChain(command) => command.run(),
             Command::Measure(command) => command.run(),
             Command::Accuracy(command) => command.run(),
             Command::Predict(command) => command.run(),

@@ -31,17 +31,18 @@ impl Judged {
     }
 }
 
-/// The names of a case that have an annotated vertebra within reach.
+/// Whether each annotated vertebra that has a found one within reach is named right by the nearest, and how sure that
+/// name was: the same pairs that the rate counts. A body beyond the annotated ones is nobody's, and not judged.
 pub fn judged(case: &Case, reach: f64) -> Vec<Judged> {
-    let judge = |(index, found): (usize, &crate::annotation::Centroid)| {
-        let certainty = case.certainty.get(index)?;
-        let nearest = case.annotated.iter().map(|other| (other, distance(found.mm, other.mm)));
-        let (annotated, _) =
-            nearest.min_by(|a, b| a.1.total_cmp(&b.1)).filter(|(_, distance)| *distance <= reach)?;
+    let judge = |annotated: &crate::annotation::Centroid| {
+        let found = case.found.iter().zip(&case.certainty);
+        let near = found.map(|(found, certainty)| (found, certainty, distance(found.mm, annotated.mm)));
+        let (found, certainty, _) =
+            near.min_by(|a, b| a.2.total_cmp(&b.2)).filter(|(.., distance)| *distance <= reach)?;
         let right = annotated.level == found.level;
         Some(Judged { confidence: certainty.confidence, flagged: certainty.flagged, right })
     };
-    case.found.iter().enumerate().filter_map(judge).collect()
+    case.annotated.iter().filter_map(judge).collect()
 }
 
 /// The mean gap between confidence and share of right names over bins of equal width, weighted by their
@@ -144,14 +145,20 @@ mod tests {
     }
 
     #[test]
-    fn names_are_judged_by_the_nearest_annotation() {
+    fn annotated_ones_are_judged_by_the_nearest_name() {
         let at = |level: &str, z: f64| Centroid { level: level.parse().unwrap(), mm: [0.0, 0.0, z] };
         let certain = |confidence, flagged| Certainty { confidence, flagged };
         let case = Case {
             name: "a".to_owned(),
             annotated: vec![at("T1", 0.0), at("T2", 30.0)],
-            found: vec![at("T1", 3.0), at("T3", 29.0), at("T9", 200.0)],
-            certainty: vec![certain(0.9, false), certain(0.6, true), certain(0.3, false)],
+            // The last but one lies within reach of T2, which has a nearer one.
+            found: vec![at("T1", 3.0), at("T3", 29.0), at("T4", 45.0), at("T9", 200.0)],
+            certainty: vec![
+                certain(0.9, false),
+                certain(0.6, true),
+                certain(0.8, false),
+                certain(0.3, false),
+            ],
             thickness: None,
         };
         let judged = judged(&case, 20.0);

@@ -4,7 +4,6 @@ use anyhow::Result;
 use ndarray::{Array2, Axis, s};
 
 use crate::anatomy::Level;
-use crate::decoding::sequence::Judged;
 use crate::network::{Reading, StripArchitecture, StripPredictor};
 use crate::spine::bodies::line;
 use crate::straighten::{Block, Course, Even, Kind, View, Views, Window};
@@ -13,12 +12,6 @@ use crate::straighten::{Block, Course, Even, Kind, View, Views, Window};
 pub const BEYOND: f64 = 60.0;
 /// Channels of the answer: the values of a labelling less one, then that a point is no vertebra.
 pub const NONE: usize = Level::MAX_VALUE as usize;
-/// Evidence is never taken as surer than this.
-const FLOOR: f64 = 0.04;
-/// See [`weight`].
-const COUNTED: f64 = 6.0;
-/// See [`weight`].
-const POWER: f64 = 0.7;
 /// Width in steps of the mark that a body leaves, and steps by which the mark of the whole run reaches
 /// beyond it, in pixels.
 const MARK: f64 = 2.5;
@@ -129,25 +122,6 @@ pub fn probabilities(
     Ok(sum / count)
 }
 
-/// The weight of each body's evidence in a run of so many: neighbours tell the same thing several times, so a
-/// run counts as its teaching lets it, six bodies at most to the power of 0.7.
-pub fn weight(bodies: usize) -> f64 {
-    (bodies as f64).min(COUNTED).powf(POWER) / bodies.max(1) as f64
-}
-
-/// What the chain is given of each body; [`weight`] is not part of it.
-pub fn judged(probabilities: &Array2<f64>) -> Vec<Judged> {
-    let uniform = FLOOR / (NONE + 1) as f64;
-    let judge = |row: ndarray::ArrayView1<f64>| {
-        let log = |index: usize| (row[index] * (1.0 - FLOOR) + uniform).ln();
-        let level = |index: usize| {
-            Level::at(index).map_or(f64::NEG_INFINITY, |level| log(usize::from(level.value()) - 1))
-        };
-        Judged { levels: std::array::from_fn(level), none: log(NONE) }
-    };
-    probabilities.axis_iter(Axis(0)).map(judge).collect()
-}
-
 /// log Σ exp.
 pub(crate) fn log_sum(values: &[f64]) -> f64 {
     let largest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -168,17 +142,5 @@ mod tests {
         assert_eq!(reading(&architecture, -5.0, 10), (0, 0.0));
         let (step, part) = reading(&architecture, 1e9, 10);
         assert!(step == 8 && part > 0.99);
-    }
-
-    #[test]
-    fn t13_and_l6_are_judged_as_the_levels_they_look_like() {
-        let mut probabilities = Array2::zeros((1, NONE + 1));
-        probabilities[[0, 18]] = 0.9; // T12
-        probabilities[[0, NONE]] = 0.1;
-        let judged = judged(&probabilities);
-        let index = |name: &str| name.parse::<Level>().unwrap().index();
-        assert_eq!(judged[0].levels[index("T12")], judged[0].levels[index("T13")]);
-        assert!((judged[0].none.exp() - (0.1 * 0.96 + 0.04 / 27.0)).abs() < 1e-9);
-        assert!(judged[0].levels[index("C1")] > -7.0);
     }
 }

@@ -1,11 +1,13 @@
 //! From a volume to its named vertebrae.
 
 use anyhow::Result;
+use ndarray::Array2;
 
 use super::bodies::{Body, locate};
+use super::chain::{Chain, ReadingOf};
 use super::course::{Rough, rough};
 use super::names;
-use super::turned::{self, ReadingOf, Turned};
+use super::turned::{self, Turned};
 use crate::anatomy::Level;
 use crate::annotation::Centroid;
 use crate::decoding::sequence::{Flag, Named};
@@ -45,6 +47,8 @@ pub struct Reader {
     pub bodies: Box<dyn StripPredictor>,
     /// Name them; several are averaged.
     pub names: Vec<Box<dyn StripPredictor>>,
+    /// What is made of their word.
+    pub chain: Chain,
 }
 
 /// A named vertebra.
@@ -76,6 +80,11 @@ pub struct Shift {
 pub struct Spine {
     /// From the head down.
     pub vertebrae: Vec<Vertebra>,
+    /// All bodies that were found, from the head down, and what each looks like, as
+    /// [`names::probabilities`](super::names::probabilities) says.
+    pub bodies: Vec<Body>,
+    /// See [`Spine::bodies`].
+    pub looks: Array2<f64>,
     /// Bodies that have no name: what looks like one beyond the skull and the sacrum, or is none.
     pub unnamed: Vec<Body>,
     /// The likelier of both shifts by one.
@@ -98,6 +107,7 @@ struct Attempt {
     bodies: Vec<Body>,
     /// What lies around them.
     even: Even,
+    looks: Array2<f64>,
     reading: ReadingOf,
 }
 
@@ -148,16 +158,23 @@ impl Reader {
         }
         let centres: Vec<[f64; 3]> = bodies.iter().map(|body| body.mm).collect();
         let even = Even::part(volume, &volume.geometry.around(&centres, NAMES_MARGIN), NAMES_SPACING);
-        let reading = turned::reading(&even, &self.names, &centres)?;
-        Ok(Some(Attempt { bodies, even, reading }))
+        let looks = names::probabilities(&even, &self.names, &centres)?;
+        let reading = self.chain.name(&centres, &looks);
+        Ok(Some(Attempt { bodies, even, looks, reading }))
     }
 
     fn spine(&self, volume: &Volume, attempt: Attempt) -> Result<Spine> {
-        let Attempt { bodies, even, reading } = attempt;
+        let Attempt { bodies, even, looks, reading } = attempt;
         let turned = self.turned(&even, &bodies, reading.evidence)?;
         let best = turned.as_ref().map_or(reading.evidence, |turned| turned.evidence);
         if best < HARDLY {
-            return Ok(Spine { unnamed: bodies, even: Some(even), ..Spine::default() });
+            return Ok(Spine {
+                unnamed: bodies.clone(),
+                bodies,
+                looks,
+                even: Some(even),
+                ..Spine::default()
+            });
         }
         let named = reading.named;
         let used: Vec<usize> = named.iter().map(|named| named.body).collect();
@@ -173,7 +190,7 @@ impl Reader {
             vertebra.flags.push(Flag::Uncertain);
         }
         let turned = turned.map(|askew| askew.turned);
-        Ok(Spine { vertebrae, unnamed, shift, turned, even: Some(even) })
+        Ok(Spine { vertebrae, bodies, looks, unnamed, shift, turned, even: Some(even) })
     }
 
     /// Which way the picture is turned against its header, if it reads better so; `evidence` is that of the
@@ -182,11 +199,11 @@ impl Reader {
         if evidence > DOUBTED {
             return Ok(None);
         }
-        let weight = bodies.len() as f64 * names::weight(bodies.len());
+        let weight = bodies.len() as f64 * self.chain.weight(bodies.len());
         let mut best: Option<(Turned, f64)> = None;
         let mut sum = 1.0;
         for turned in Turned::ALL {
-            let other = turned::turned(even, &self.names[..1], bodies, turned)?.evidence;
+            let other = turned::turned(even, &self.names[..1], &self.chain, bodies, turned)?.evidence;
             sum += (weight * (other - evidence)).exp();
             if other > best.map_or(evidence + CLEARLY, |(_, evidence)| evidence) {
                 best = Some((turned, other));

@@ -8,8 +8,8 @@
 use anyhow::Result;
 
 use super::bodies::Body;
+use super::chain::{Chain, ReadingOf};
 use super::names;
-use crate::decoding::sequence::{self, Judged, Named, body, prices::Prices};
 use crate::network::StripPredictor;
 use crate::straighten::Even;
 
@@ -49,39 +49,21 @@ impl std::fmt::Display for Turned {
     }
 }
 
-/// A reading of a spine, the right way round or turned.
-#[derive(Clone, Debug)]
-pub struct ReadingOf {
-    /// Its names, from the head down.
-    pub named: Vec<Named>,
-    /// Mean logarithm of how likely each named body is its level.
-    pub evidence: f64,
-}
-
 /// Names bodies, which stand from the head down, and says how well the names fit.
-pub fn reading(even: &Even, networks: &[Box<dyn StripPredictor>], centres: &[[f64; 3]]) -> Result<ReadingOf> {
-    let judged = names::judged(&names::probabilities(even, networks, centres)?);
-    let bodies: Vec<body::Body> = centres.iter().map(|&mm| body::Body::at(mm)).collect();
-    let weight = names::weight(bodies.len());
-    let weighed: Vec<Judged> = judged
-        .iter()
-        .map(|judged| Judged { levels: judged.levels.map(|log| log * weight), none: judged.none * weight })
-        .collect();
-    let named = sequence::name(&bodies, &weighed, &Prices::STRAIGHT);
-    let sum: f64 = named.iter().map(|named| judged[named.body].levels[named.level.index()]).sum();
-    // A body that fits no level speaks against a reading, too.
-    let left_out: f64 = (bodies.len() - named.len()) as f64 * LEFT_OUT;
-    let evidence = (sum + left_out) / bodies.len().max(1) as f64;
-    Ok(ReadingOf { named, evidence })
+pub fn reading(
+    even: &Even,
+    networks: &[Box<dyn StripPredictor>],
+    chain: &Chain,
+    centres: &[[f64; 3]],
+) -> Result<ReadingOf> {
+    Ok(chain.name(centres, &names::probabilities(even, networks, centres)?))
 }
-
-/// What a body that is left out counts as: about the evidence of one that looks like no level.
-const LEFT_OUT: f64 = -2.0;
 
 /// The same bodies with the picture turned.
 pub fn turned(
     even: &Even,
     networks: &[Box<dyn StripPredictor>],
+    chain: &Chain,
     bodies: &[Body],
     turned: Turned,
 ) -> Result<ReadingOf> {
@@ -90,5 +72,5 @@ pub fn turned(
     if axes[2] {
         centres.reverse();
     }
-    reading(&even.flipped(axes), networks, &centres)
+    reading(&even.flipped(axes), networks, chain, &centres)
 }

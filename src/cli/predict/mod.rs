@@ -1,6 +1,5 @@
 //! `predict`: any scan in, named centroids out.
 
-mod models;
 mod output;
 
 use super::stdout::say;
@@ -11,9 +10,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::{Args, ValueEnum};
 
-use self::models::Models;
 use self::output::{Analysed, Output};
 use super::interrupt::{Interrupt, Interrupted};
+use super::models::Models;
 use super::options::{Computing, Sharding};
 use vertebrae::annotation::Centroid;
 use vertebrae::annotation::landmark::Landmark;
@@ -37,8 +36,8 @@ pub struct Predict {
     /// Folder the results go to
     #[arg(long, short)]
     output: PathBuf,
-    /// Folder of course.safetensors, bodies.safetensors and names.safetensors [default: saved_models in
-    /// the working folder, or beside the program]
+    /// Folder of course.safetensors, bodies.safetensors and names.safetensors, and of further names-*.safetensors,
+    /// which are averaged with it [default: saved_models in the working folder, or beside the program]
     #[arg(long, value_name = "DIR")]
     models: Option<PathBuf>,
     /// What to write for each scan; json is always written, as it says whose results the others are

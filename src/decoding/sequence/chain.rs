@@ -210,11 +210,12 @@ fn add(a: f64, b: f64) -> f64 {
     if high == f64::NEG_INFINITY { high } else { high + (low - high).exp().ln_1p() }
 }
 
-/// The best sequence of levels over `bodies`, which stand from the head down; `judged` says what
-/// each looks like.
-///
-/// Levels never repeat and never stand out of order, whatever the evidence.
-pub fn link(bodies: &[Body], judged: &[Judged], prices: &Prices) -> Vec<Link> {
+/// The most valuable chain, and the lattice set to tell how likely it is.
+fn solved<'a>(
+    bodies: &'a [Body],
+    judged: &'a [Judged],
+    prices: &'a Prices,
+) -> (Lattice<'a>, Vec<(usize, usize)>) {
     let mut lattice = Lattice::new(bodies, judged, prices);
     let mut chain = lattice.best();
     if let Some(geometry) = prices.geometry_of_size {
@@ -223,6 +224,20 @@ pub fn link(bodies: &[Body], judged: &[Judged], prices: &Prices) -> Vec<Link> {
         chain = lattice.best();
     }
     lattice.temperature = prices.temperature;
+    (lattice, chain)
+}
+
+/// How likely each body has each level, over all chains.
+pub fn chances(bodies: &[Body], judged: &[Judged], prices: &Prices) -> Vec<[f64; LEVELS]> {
+    solved(bodies, judged, prices).0.marginals()
+}
+
+/// The best sequence of levels over `bodies`, which stand from the head down; `judged` says what
+/// each looks like.
+///
+/// Levels never repeat and never stand out of order, whatever the evidence.
+pub fn link(bodies: &[Body], judged: &[Judged], prices: &Prices) -> Vec<Link> {
+    let (mut lattice, chain) = solved(bodies, judged, prices);
     let marginals = lattice.marginals();
     let transitional = lattice.transitional(&chain);
     let unusual = if chain.is_empty() { 0.0 } else { lattice.unusual() };

@@ -94,3 +94,9 @@ pub fn name(bodies: &[Body], judged: &[Judged], prices: &Prices) -> Vec<Named> {
     };
     chain::link(bodies, judged, prices).into_iter().filter_map(name).collect()
 }
+
+/// How likely each body has each level over all sequences, by the level's index; what is missing to one is how
+/// likely it is left out.
+pub fn chances(bodies: &[Body], judged: &[Judged], prices: &Prices) -> Vec<[f64; prices::LEVELS]> {
+    chain::chances(bodies, judged, prices)
+}

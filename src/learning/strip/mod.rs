@@ -5,6 +5,7 @@
 //! other scanners and other people would change it.
 
 mod bodies;
+pub mod chain;
 mod checkpoint;
 mod lesson;
 mod names;

@@ -13,6 +13,7 @@ use crate::learning::softmax;
 use crate::network::{StripArchitecture, StripPredictor};
 use crate::sampling::random::Legacy;
 use crate::scan::distance;
+use crate::spine::Chain;
 use crate::spine::names::{self, BEYOND, NONE, architecture, marks};
 use crate::spine::turned::reading;
 use crate::straighten::{Block, Course, UNSEEN};
@@ -111,7 +112,7 @@ impl Lesson for NameLesson {
         let (mut right, mut all, mut whole) = (0.0, 0.0, 0.0);
         for source in &self.testing.all {
             let centres = source.centres();
-            let named = reading(&source.even, &networks, &centres)?.named;
+            let named = reading(&source.even, &networks, &Chain::default(), &centres)?.named;
             let hits = named.iter().filter(|named| named.level == source.bodies[named.body].level).count();
             right += hits as f64;
             all += centres.len() as f64;
@@ -275,7 +276,7 @@ fn judge(logits: &[[f32; NONE + 1]], classes: &[usize]) -> SpineVerdict {
             })
             .collect();
         let at = |body: usize, offset: i32| (classes[body] as i32 + offset) as usize;
-        let weight = names::weight(bodies.len()) as f32;
+        let weight = Chain::default().weight(bodies.len()) as f32;
         let doubted = |chance: f32| chance * (1.0 - DOUBT) + DOUBT / (NONE + 1) as f32;
         let sums: Vec<f64> = offsets
             .iter()

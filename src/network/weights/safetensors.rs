@@ -130,6 +130,12 @@ pub(super) fn metadata(bytes: &[u8]) -> Result<BTreeMap<String, String>> {
     )?)
 }
 
+/// The precision that the kernels of any network in a file have.
+pub(super) fn precision(bytes: &[u8]) -> Result<Precision> {
+    let kernel = SafeTensors::deserialize(bytes)?.tensor(&name(0, "kernel"))?.dtype();
+    Ok(if kernel == Dtype::F16 { Precision::Half } else { Precision::Single })
+}
+
 /// The layers of any network in a file, and whatever stands beside them.
 pub(super) fn parse_layers(bytes: &[u8], shapes: &[LayerShape]) -> Result<(Vec<LayerWeights>, Vec<Extra>)> {
     let tensors = SafeTensors::deserialize(bytes)?;

@@ -54,7 +54,8 @@ impl StripWeights {
         Ok(Self::parse_all(bytes, reading)?.0)
     }
 
-    fn parse_all(bytes: &[u8], reading: Reading) -> Result<(StripWeights, StripExtras)> {
+    /// The same with whatever stands beside it.
+    pub fn parse_all(bytes: &[u8], reading: Reading) -> Result<(StripWeights, StripExtras)> {
         let metadata = safetensors::metadata(bytes)?;
         let architecture = metadata.get(STRIP).context("it holds a network of another design")?;
         let architecture: StripArchitecture = serde_json::from_str(architecture)?;
@@ -65,6 +66,11 @@ impl StripWeights {
         let (layers, extra) = safetensors::parse_layers(bytes, &shapes)?;
         check_layers(&shapes, &layers)?;
         Ok((StripWeights { architecture, layers }, (metadata, extra)))
+    }
+
+    /// The precision that the kernels in a file's bytes have.
+    pub fn precision(bytes: &[u8]) -> Result<Precision> {
+        safetensors::precision(bytes)
     }
 
     /// Writes the network, kernels in the given precision. The file appears whole or not at all.

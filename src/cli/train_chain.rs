@@ -1,0 +1,122 @@
+//! `train-chain`: fits the chain of a model of names to scans that networks like it have not learned from.
+
+use super::stdout::say;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+
+use super::models::Models;
+use super::options::Computing;
+use vertebrae::annotation::{Centroid, lml};
+use vertebrae::batch::Failures;
+use vertebrae::evaluation::calibration::{Judged, expected_error};
+use vertebrae::learning::strip::chain::{Read, fit, likelihood};
+use vertebrae::network::{Reading, StripWeights};
+use vertebrae::progress::Progress;
+use vertebrae::scan::{self, Scan};
+use vertebrae::spine::Chain;
+use vertebrae::spine::chain::CHAIN;
+
+#[derive(Args)]
+pub struct TrainChain {
+    /// Model of names to fit (.safetensors); its chain is replaced
+    model: PathBuf,
+    /// A folder of annotated scans, and a folder of models as for predict that have not learned from them; once a fold
+    #[arg(long, value_names = ["SCANS", "MODELS"], num_args = 2, required = true)]
+    fold: Vec<PathBuf>,
+    #[command(flatten)]
+    computing: Computing,
+}
+
+impl TrainChain {
+    pub fn run(self) -> Result<()> {
+        let bytes =
+            std::fs::read(&self.model).with_context(|| format!("{} cannot be read", self.model.display()))?;
+        let (weights, (mut metadata, extra)) = StripWeights::read_all(&self.model, Reading::Names)?;
+        let before = Chain::of(&metadata).with_context(|| format!("{}", self.model.display()))?;
+        let folds =
+            self.fold.chunks(2).map(|pair| self.read(&pair[0], &pair[1])).collect::<Result<Vec<_>>>()?;
+        let all: Vec<&Read> = folds.iter().flatten().collect();
+        ensure!(!all.is_empty(), "no spine was found in these scans, so there is nothing to fit to");
+        let chain = fit(&all);
+        // What others tell about each fold: the fitted figures themselves have seen it.
+        let mut honest = Vec::new();
+        for index in 0..folds.len() {
+            let others: Vec<&Read> = folds
+                .iter()
+                .enumerate()
+                .filter(|(other, _)| *other != index)
+                .flat_map(|(_, fold)| fold)
+                .collect();
+            if !others.is_empty() {
+                let of_others = fit(&others);
+                honest.extend(folds[index].iter().flat_map(|read| read.names(&of_others)));
+            }
+        }
+        let of = |chain: &Chain| all.iter().flat_map(|read| read.names(chain)).collect::<Vec<_>>();
+        say!("{} spines, {} judged names", all.len(), of(&chain).len());
+        say!("before: {before:?}");
+        say!("fitted: {chain:?}");
+        say!(
+            "log-likelihood a body: {:.4} before, {:.4} fitted",
+            likelihood(&all, &before),
+            likelihood(&all, &chain)
+        );
+        say!("before: {}", figures(&of(&before)));
+        say!("fitted: {}", figures(&of(&chain)));
+        if !honest.is_empty() {
+            say!("each fold by what the others were fitted to: {}", figures(&honest));
+        }
+        metadata.insert(CHAIN.to_owned(), serde_json::to_string(&chain)?);
+        let precision = StripWeights::precision(&bytes)?;
+        weights.write_all(&self.model, metadata, &extra, precision)?;
+        say!("saved {}", self.model.display());
+        Ok(())
+    }
+
+    /// What a fold's models see in its scans.
+    fn read(&self, scans: &std::path::Path, models: &std::path::Path) -> Result<Vec<Read>> {
+        let reader = Models::find(Some(models))?.load(self.computing.device())?;
+        let paths = scan::find(scans)?;
+        let progress = Progress::on_stderr();
+        progress.start(paths.len(), format!("{}", scans.display()));
+        let (mut reads, mut failures) = (Vec::new(), Failures::default());
+        for path in &paths {
+            let read = || -> Result<Option<Read>> {
+                let beside = lml::beside(path);
+                let stored = lml::read(&beside)?;
+                let Scan { volume, frame, .. } = Scan::read(path, true)?;
+                lml::check_inside(&stored, &frame.stored).with_context(|| format!("{}", beside.display()))?;
+                let annotated: Vec<Centroid> = stored
+                    .iter()
+                    .map(|centroid| Centroid { mm: frame.from_stored(centroid.mm), ..*centroid })
+                    .collect();
+                let spine = reader.read(&volume)?;
+                let centres: Vec<[f64; 3]> = spine.bodies.iter().map(|body| body.mm).collect();
+                Ok((!centres.is_empty()).then(|| Read::of(centres, spine.looks, &annotated)))
+            };
+            match read() {
+                Ok(read) => reads.extend(read),
+                Err(error) => failures.add(path, error),
+            }
+            progress.advance(1);
+        }
+        progress.clear();
+        failures.into_result(paths.len())?;
+        Ok(reads)
+    }
+}
+
+/// How well names are calibrated.
+fn figures(names: &[(f64, bool)]) -> String {
+    let judged: Vec<Judged> =
+        names.iter().map(|&(confidence, right)| Judged { confidence, flagged: false, right }).collect();
+    let right = judged.iter().filter(|name| name.right).count();
+    let mean = judged.iter().map(|name| name.confidence).sum::<f64>() / judged.len() as f64;
+    format!(
+        "{right} of {} names right, mean confidence {mean:.3}, expected calibration error {:.3}",
+        judged.len(),
+        expected_error(&judged)
+    )
+}

@@ -1,0 +1,183 @@
+//! From how likely each body is each level to the names of a spine.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+
+use super::names::NONE;
+use crate::anatomy::Level;
+use crate::decoding::sequence::prices::Prices;
+use crate::decoding::sequence::{self, Judged, Named, body};
+
+/// The entry of a model's metadata that holds its chain as JSON.
+pub const CHAIN: &str = "chain";
+/// What a body that is left out counts as: about the evidence of one that looks like no level.
+const LEFT_OUT: f64 = -2.0;
+
+/// What is made of the network's word: how far it is believed, and what a spine may do at which price.
+///
+/// It belongs to the network of names, is stored in its file, and is fitted to scans that the network has not
+/// learned from (`train-chain`). How often a spine has a vertebra more or less than usual cannot be learned from some dozens
+/// of scans: those prices are [`Prices::STRAIGHT`]'s.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Chain {
+    /// The network's word is never taken as surer than this: its share that is spread over all answers.
+    pub doubt: f64,
+    /// The evidence of a run counts as that of so many bodies at most …
+    pub counted: f64,
+    /// … to this power: neighbours tell the same thing several times.
+    pub power: f64,
+    /// Price of a missed level.
+    pub miss: f64,
+    /// Price of leaving out a body, beside what the network says of it.
+    pub leave_out: f64,
+    /// Weight of a distance's deviation from the usual one.
+    pub geometry: f64,
+}
+
+/// What the network is taught with, and what serves until it is fitted.
+impl Default for Chain {
+    fn default() -> Chain {
+        Chain { doubt: 0.04, counted: 6.0, power: 0.7, miss: 4.0, leave_out: 2.0, geometry: 0.4 }
+    }
+}
+
+/// A reading of a spine.
+#[derive(Clone, Debug)]
+pub struct ReadingOf {
+    /// Its names, from the head down.
+    pub named: Vec<Named>,
+    /// Mean logarithm of how likely each named body is its level.
+    pub evidence: f64,
+}
+
+impl Chain {
+    /// The chain that stands in a model's metadata, or the usual one.
+    pub fn of(metadata: &BTreeMap<String, String>) -> Result<Chain> {
+        let Some(text) = metadata.get(CHAIN) else { return Ok(Chain::default()) };
+        let chain: Chain = serde_json::from_str(text).context("its chain cannot be read")?;
+        let Chain { doubt, counted, power, miss, leave_out, geometry } = chain;
+        let usual =
+            [counted, power, miss, leave_out, geometry].iter().all(|part| (0.0..=100.0).contains(part));
+        ensure!(usual && (1e-6..1.0).contains(&doubt) && counted >= 1.0, "its chain cannot be: {chain:?}");
+        Ok(chain)
+    }
+
+    /// The weight of each body's evidence in a run of so many.
+    pub fn weight(&self, bodies: usize) -> f64 {
+        (bodies as f64).min(self.counted).powf(self.power) / bodies.max(1) as f64
+    }
+
+    /// What the decoder pays for.
+    fn prices(&self) -> Prices {
+        Prices {
+            miss: -self.miss,
+            leave_out: [1.0, -self.leave_out],
+            geometry: self.geometry,
+            ..Prices::STRAIGHT
+        }
+    }
+
+    /// Logarithms of `probabilities`, `[body, level's value less one and none]`, as far as they are believed, without
+    /// [`Chain::weight`].
+    fn judged(&self, probabilities: &Array2<f64>) -> Vec<Judged> {
+        let uniform = self.doubt / (NONE + 1) as f64;
+        let judge = |row: ndarray::ArrayView1<f64>| {
+            let log = |index: usize| (row[index] * (1.0 - self.doubt) + uniform).ln();
+            let level = |index: usize| {
+                Level::at(index).map_or(f64::NEG_INFINITY, |level| log(usize::from(level.value()) - 1))
+            };
+            Judged { levels: std::array::from_fn(level), none: log(NONE) }
+        };
+        probabilities.outer_iter().map(judge).collect()
+    }
+
+    fn weighed(&self, judged: &[Judged]) -> Vec<Judged> {
+        let weight = self.weight(judged.len());
+        let weigh = |judged: &Judged| Judged {
+            levels: judged.levels.map(|log| log * weight),
+            none: judged.none * weight,
+        };
+        judged.iter().map(weigh).collect()
+    }
+
+    /// The most likely names of bodies in mm, LPS, from the head down; `probabilities` as
+    /// [`super::names::probabilities`] gives them.
+    pub fn name(&self, centres: &[[f64; 3]], probabilities: &Array2<f64>) -> ReadingOf {
+        let judged = self.judged(probabilities);
+        let named = sequence::name(&standing(centres), &self.weighed(&judged), &self.prices());
+        let sum: f64 = named.iter().map(|named| judged[named.body].levels[named.level.index()]).sum();
+        // A body that fits no level speaks against a reading, too.
+        let left_out: f64 = (centres.len() - named.len()) as f64 * LEFT_OUT;
+        ReadingOf { named, evidence: (sum + left_out) / centres.len().max(1) as f64 }
+    }
+
+    /// How likely each body has each level over all chains, by the level's index; what is missing to one is how likely
+    /// it is no vertebra.
+    pub fn chances(
+        &self,
+        centres: &[[f64; 3]],
+        probabilities: &Array2<f64>,
+    ) -> Vec<[f64; sequence::prices::LEVELS]> {
+        sequence::chances(&standing(centres), &self.weighed(&self.judged(probabilities)), &self.prices())
+    }
+}
+
+fn standing(centres: &[[f64; 3]]) -> Vec<body::Body> {
+    centres.iter().map(|&mm| body::Body::at(mm)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t13_and_l6_are_judged_as_the_levels_they_look_like() {
+        let mut probabilities = Array2::zeros((1, NONE + 1));
+        probabilities[[0, 18]] = 0.9; // T12
+        probabilities[[0, NONE]] = 0.1;
+        let judged = Chain::default().judged(&probabilities);
+        let index = |name: &str| name.parse::<Level>().unwrap().index();
+        assert_eq!(judged[0].levels[index("T12")], judged[0].levels[index("T13")]);
+        assert!((judged[0].none.exp() - (0.1 * 0.96 + 0.04 / 27.0)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_run_of_many_bodies_tells_no_more_than_one_of_six() {
+        let chain = Chain::default();
+        let total = |bodies: usize| chain.weight(bodies) * bodies as f64;
+        assert_eq!(chain.weight(1), 1.0);
+        assert!(total(3) < total(6) && (total(6) - total(20)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_chain_comes_back_from_metadata_and_an_impossible_one_is_refused() {
+        let chain = Chain { doubt: 0.1, ..Chain::default() };
+        let with = |text: String| Chain::of(&BTreeMap::from([(CHAIN.to_owned(), text)]));
+        assert_eq!(with(serde_json::to_string(&chain).unwrap()).unwrap(), chain);
+        assert_eq!(Chain::of(&BTreeMap::new()).unwrap(), Chain::default());
+        let mad = Chain { doubt: 0.0, ..chain };
+        assert!(with(serde_json::to_string(&mad).unwrap()).is_err() && with("{}".to_owned()).is_err());
+    }
+
+    #[test]
+    fn the_best_names_are_among_the_likely_ones_and_a_stray_body_has_none() {
+        // Three lumbar bodies, and something far below that looks like none.
+        let centres = [100.0, 65.0, 29.0, -60.0].map(|z| [0.0, 0.0, z]);
+        let mut probabilities = Array2::from_elem((4, NONE + 1), 1e-3);
+        for (body, level) in [19, 20, 21, NONE].into_iter().enumerate() {
+            probabilities[[body, level]] = 0.97;
+        }
+        let chain = Chain::default();
+        let named = chain.name(&centres, &probabilities).named;
+        let names: Vec<&str> = named.iter().map(|named| named.level.name()).collect();
+        assert_eq!(names, ["L1", "L2", "L3"]);
+        let chances = chain.chances(&centres, &probabilities);
+        for named in &named {
+            assert!((chances[named.body][named.level.index()] - named.confidence).abs() < 1e-9);
+        }
+        assert!(chances[3].iter().sum::<f64>() < 0.5, "{:?}", chances[3]);
+    }
+}

@@ -158,3 +158,69 @@ fn sequence(mut candidates: Vec<Candidate>, spacing: f64, extent: [f64; 3]) -> V
     };
     named.into_iter().map(vertebra).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Device;
+    use crate::network::{Architecture, Kind, Weights};
+    use crate::scan::{Frame, Geometry, Orientation, Volume};
+
+    /// A network that gives one answer everywhere.
+    fn constant(kind: Kind) -> Network {
+        let mut weights = Weights::initial(Architecture { kind, filters: 1 }, 4);
+        for layer in &mut weights.layers {
+            layer.kernel.fill(0.0);
+        }
+        let output = weights.layers.last_mut().unwrap();
+        // Everything is a vertebra, and everything is L2 by the labels' values.
+        output.bias.fill(if kind == Kind::Detection { -50.0 } else { 21.0 });
+        if kind == Kind::Detection {
+            *output.bias.last_mut().unwrap() = 50.0;
+        }
+        Network::of(&weights, Device::Cpu).unwrap()
+    }
+
+    /// 40 x 36 x 35 mm in slices of 5 mm, from the first voxel's middle to the last one's.
+    fn scan() -> Scan {
+        let geometry = Geometry { shape: [21, 19, 8], spacing: [2.0, 2.0, 5.0], affine: [[0.0; 4]; 3] };
+        let voxels = Array3::from_shape_fn((21, 19, 8), |(x, y, z)| (x * 7 + y * 3 + z) as f32);
+        let frame = Frame::new(Orientation::IDENTITY, geometry.clone());
+        Scan { volume: Volume { voxels, geometry, warnings: Vec::new() }, frame, series: None }
+    }
+
+    fn run(decode: Decode) -> Analysis {
+        let networks = [constant(Kind::Detection), constant(Kind::Identification)];
+        let tiling = Tiling::of([32; 3], [16; 3]).unwrap();
+        let settings = Settings { spacing: 1.0, cutting: Cutting::Exact(tiling), decode };
+        analyse(scan(), &networks, &settings, &mut (), &Progress::silent()).unwrap()
+    }
+
+    #[test]
+    fn what_fills_a_scan_lies_in_its_middle_where_slices_are_thick_too() {
+        let analysis = run(Decode::Sequence);
+        let [found] = &analysis.found[..] else { panic!("{:?}", analysis.found) };
+        assert_eq!(found.vertebra.level.name(), "L2");
+        for (mm, middle) in found.vertebra.mm.into_iter().zip([20.0, 18.0, 17.5]) {
+            assert!((mm - middle).abs() < 0.5, "{:?}", found.vertebra.mm);
+        }
+        assert_eq!(analysis.detected_voxels, analysis.volume.len());
+        let flags = &found.certainty.as_ref().unwrap().flags;
+        assert!(flags.contains(&Flag::TouchesBorder) || found.vertebra.level.diameter() < 35.0, "{flags:?}");
+    }
+
+    #[test]
+    fn the_originals_way_counts_from_the_first_resampled_voxel() {
+        let analysis = run(Decode::Median(Thresholds::default()));
+        let [found] = &analysis.found[..] else { panic!("{:?}", analysis.found) };
+        let shape: [usize; 3] = analysis.volume.dim().into();
+        let expected = shape.map(|count| (count as f64 - 1.0) / 2.0);
+        // Slabs of eight planes name the middle ones: four are left at either side.
+        let named = (shape[0] - 8) * shape[1] * shape[2];
+        assert_eq!((found.vertebra.level.name(), found.vertebra.voxels), ("L2", named));
+        for (mm, middle) in found.vertebra.mm.into_iter().zip(expected) {
+            assert!((mm - middle).abs() <= 0.5, "{:?} {expected:?}", found.vertebra.mm);
+        }
+        assert!(found.certainty.is_none());
+    }
+}

@@ -63,6 +63,62 @@ fn a_series_in_any_file_order_is_the_volume_that_was_exported() {
 }
 
 #[test]
+fn slices_without_the_header_of_a_file_are_read_and_said_to_lack_it() {
+    use dicom_transfer_syntax_registry::entries;
+    for syntax in [entries::EXPLICIT_VR_LITTLE_ENDIAN.erased(), entries::IMPLICIT_VR_LITTLE_ENDIAN.erased()] {
+        let folder = tempfile::tempdir().unwrap();
+        let (whole, bare) = (folder.path().join("whole"), folder.path().join("bare"));
+        ct().write(&whole, &small(), |index| format!("{index}"));
+        std::fs::create_dir(&bare).unwrap();
+        for index in 0..6 {
+            let object = dicom_object::open_file(whole.join(index.to_string())).unwrap();
+            let mut bytes = Vec::new();
+            object.write_dataset_with_ts(&mut bytes, &syntax).unwrap();
+            std::fs::write(bare.join(format!("{index}.ima")), bytes).unwrap();
+        }
+        let volume = dicom::read(&bare).unwrap();
+        assert_eq!(volume.voxels, small().mapv(f32::from));
+        let sentence =
+            "6 slices without the header of a DICOM file were taken as uncompressed and little endian";
+        assert_eq!(volume.warnings, [sentence]);
+        // A damaged one costs the series no more than a damaged file with a header does.
+        let path = bare.join("5.ima");
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() - 30]).unwrap();
+        let volume = dicom::read(&bare).unwrap();
+        assert_eq!(volume.geometry.shape, [5, 4, 5]);
+        assert!(volume.warnings.iter().any(|warning| warning.contains("5.ima")), "{:?}", volume.warnings);
+    }
+}
+
+#[test]
+fn slices_in_jpeg_ls_are_the_volume_that_was_compressed() {
+    use dicom_core::value::PixelFragmentSequence;
+    use dicom_core::{DataElement, VR};
+    use dicom_dictionary_std::{tags, uids};
+    let folder = tempfile::tempdir().unwrap();
+    ct().write(folder.path(), &small(), |index| format!("{index}"));
+    let compress = |name: &str| {
+        let path = folder.path().join(name);
+        let mut object = dicom_object::open_file(&path).unwrap();
+        let pixels = object.element(tags::PIXEL_DATA).unwrap().to_multi_int::<u16>().unwrap();
+        let mut stream = Vec::new();
+        jpegls::encode(&pixels, 5, 4, &mut stream).unwrap();
+        stream.resize(stream.len().next_multiple_of(2), 0);
+        let fragments = PixelFragmentSequence::new_fragments(vec![stream]);
+        object.put(DataElement::new(tags::PIXEL_DATA, VR::OB, fragments));
+        object.meta_mut().transfer_syntax = uids::JPEGLS_LOSSLESS.to_owned();
+        object.write_to_file(&path).unwrap();
+    };
+    for index in 0..6 {
+        compress(&index.to_string());
+    }
+    let volume = dicom::read(folder.path()).unwrap();
+    assert_eq!(volume.voxels, small().mapv(f32::from));
+    assert!(volume.warnings.is_empty(), "{:?}", volume.warnings);
+}
+
+#[test]
 fn the_largest_series_is_taken_and_the_others_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let scout = Series { uid: "1.2.826.2".into(), description: "scout".into(), ..ct() };

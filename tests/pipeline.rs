@@ -6,6 +6,32 @@ use scratch::{files, run};
 use vertebrae::anatomy::Level;
 use vertebrae::network::{Architecture, Kind, Weights};
 
+/// The mean distance that `measure` prints for each scan; none for a scan in which nothing was paired.
+fn averages(text: &str) -> Vec<Option<f64>> {
+    let numbers = text.lines().filter_map(|line| line.strip_prefix("average "));
+    numbers.map(|number| number.parse::<f64>().ok().filter(|mean| mean.is_finite())).collect()
+}
+
+/// The same out of its JSON: the means of the distances of what was paired.
+fn averages_of(json: &serde_json::Value) -> Vec<Option<f64>> {
+    let mean = |scan: &serde_json::Value| {
+        let offsets = scan["offsets"].as_array().unwrap();
+        let distance = |offset: &serde_json::Value| {
+            let point = |key: &str| -> Vec<f64> {
+                offset[key].as_array().unwrap().iter().map(|part| part.as_f64().unwrap()).collect()
+            };
+            let squares = point("annotated").into_iter().zip(point("found")).map(|(a, b)| (a - b).powi(2));
+            squares.sum::<f64>().sqrt()
+        };
+        let sum: f64 = offsets.iter().map(distance).sum();
+        let mean = (!offsets.is_empty()).then(|| sum / offsets.len() as f64)?;
+        let printed = scan["average"].as_f64()?;
+        assert!((mean - printed).abs() < 1e-9, "{mean} {printed}");
+        Some(printed)
+    };
+    json["scans"].as_array().unwrap().iter().map(mean).collect()
+}
+
 #[test]
 fn phantoms_are_made_sampled_learned_from_and_measured() {
     let folder = tempfile::tempdir().unwrap();
@@ -55,16 +81,15 @@ fn phantoms_are_made_sampled_learned_from_and_measured() {
             "0 scans/phantom-5-000.nii.gz"
         ]
     );
-    assert_eq!(lines.iter().filter(|line| line.starts_with("average ")).count(), 2);
     assert!(lines[lines.len() - 4].starts_with("All Id rate: "));
     let json: serde_json::Value =
         serde_json::from_slice(&std::fs::read(folder.path().join("out.json")).unwrap()).unwrap();
-    assert_eq!(json["scans"].as_array().unwrap().len(), 2);
+    assert_eq!(averages(&text), averages_of(&json));
     assert!(json["summary"]["all"]["annotated"].as_u64().unwrap() > 4);
     // The fast way goes through the same report, on less memory than its tiles would like.
     let wide =
         go("measure scans models/d.h5 models/i.safetensors --spacing 3 --tiling wide --max-memory 300MB");
-    assert_eq!(wide.lines().filter(|line| line.starts_with("average ")).count(), 2);
+    assert_eq!(averages(&wide).len(), 2);
     assert_eq!(
         files(&folder.path().join("plots")),
         ["boxplot.png", "phantom-5-000.png", "phantom-5-001.png"]
@@ -97,7 +122,9 @@ fn whole_volumes_are_learned_from_scans_and_decoded_as_a_sequence() {
     let measure = "measure scans d.safetensors i.safetensors --spacing 4 --json out.json";
     for decode in ["sequence", "median"] {
         let text = go(&format!("{measure} --decode {decode}"));
-        assert_eq!(text.lines().filter(|line| line.starts_with("average ")).count(), 2);
+        let json: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(folder.path().join("out.json")).unwrap()).unwrap();
+        assert_eq!(averages(&text), averages_of(&json));
     }
     let table = go("accuracy out.json out.json");
     assert!(table.contains("of 4 scans entirely right") && table.contains("| phantom-3-001 |"), "{table}");

@@ -60,6 +60,7 @@ pub fn generate(seed: u32, number: usize, cohort: Cohort, voxel: Option<f64>) ->
 mod tests {
     use super::*;
     use crate::anatomy::{Level, between};
+    use crate::scan::distance;
 
     #[test]
     fn the_same_seed_and_number_give_the_same_phantom_and_others_another() {
@@ -72,8 +73,9 @@ mod tests {
 
     #[test]
     fn phantoms_have_the_distances_and_intensities_of_real_scans() {
-        let (mut distances, mut expected) = (Vec::new(), Vec::new());
-        for number in 0..4 {
+        // Of persons of all sizes, whose bodies keep their proportions: every pair's share of the usual distance.
+        let mut sizes = Vec::new();
+        for number in 0..8 {
             let Phantom { voxels, geometry, centroids } = generate(1, number, Cohort::Healthy, None);
             assert!(centroids.len() >= 2);
             for centroid in &centroids {
@@ -84,16 +86,15 @@ mod tests {
                     assert!((20..900).contains(&value), "{} has {value} HU at its centre", centroid.level);
                 }
             }
-            for pair in centroids.windows(2) {
-                let square: f64 = (0..3).map(|axis| (pair[0].mm[axis] - pair[1].mm[axis]).powi(2)).sum();
-                distances.push(square.sqrt());
-                expected.push(between(pair[0].level).unwrap().mean);
-            }
+            let shares: Vec<f64> = centroids
+                .windows(2)
+                .map(|pair| distance(pair[0].mm, pair[1].mm) / between(pair[0].level).unwrap().mean)
+                .collect();
+            let size = shares.iter().sum::<f64>() / shares.len() as f64;
+            assert!(shares.iter().all(|share| (share / size - 1.0).abs() < 0.25), "{shares:.2?}");
+            sizes.push(size);
         }
-        let (mean, real) = (
-            distances.iter().sum::<f64>() / distances.len() as f64,
-            expected.iter().sum::<f64>() / expected.len() as f64,
-        );
-        assert!((mean / real - 1.0).abs() < 0.15, "{mean:.1} mm instead of {real:.1} mm");
+        let mean = sizes.iter().sum::<f64>() / sizes.len() as f64;
+        assert!((mean - 1.0).abs() < 0.06, "{sizes:.2?}");
     }
 }

@@ -49,16 +49,9 @@ impl Listing {
         if input.is_dir() {
             let mut found = walk(input, true)?;
             if found.scans.len() + found.unreadable.len() == 0 {
-                let bare =
-                    walkdir::WalkDir::new(input).into_iter().flatten().find(|e| dicom::is_bare(e.path()));
                 bail!(
-                    "{} holds no .nii.gz or .nii scan and no DICOM slices, nor do the folders below it{}",
-                    input.display(),
-                    bare.map_or(String::new(), |entry| format!(
-                        "; {} looks like a DICOM slice without the header of a file (Part 10: 128 bytes and DICM), which can be \
-                         added with dcmconv or by exporting it again",
-                        entry.path().display()
-                    ))
+                    "{} holds no .nii.gz or .nii scan and no DICOM slices, nor do the folders below it",
+                    input.display()
                 );
             }
             self.scans.append(&mut found.scans);

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use super::bare;
 use anyhow::{Result, bail, ensure};
 use dicom_core::header::{HasLength, Header};
 use dicom_core::{Tag, VR};
@@ -30,8 +31,14 @@ const INFLATED: u64 = 256 << 20;
 pub fn check(path: &Path) -> Result<()> {
     let mut file = BufReader::new(File::open(path)?);
     let end = file.get_ref().metadata()?.len();
-    file.seek(SeekFrom::Start(PREAMBLE))?;
-    let Some(syntax) = transfer_syntax(&mut file, end)? else { return Ok(()) };
+    let syntax = match bare::syntax(path) {
+        Some(syntax) => syntax.to_owned(),
+        None => {
+            file.seek(SeekFrom::Start(PREAMBLE))?;
+            let Some(syntax) = transfer_syntax(&mut file, end)? else { return Ok(()) };
+            syntax
+        }
+    };
     let Some(syntax) = TransferSyntaxRegistry.get(syntax.trim_end_matches(['\0', ' '])) else {
         return Ok(());
     };

@@ -1,5 +1,7 @@
 //! A folder of DICOM slices, read into a [`Volume`].
 
+mod bare;
+mod jpeg_ls;
 mod lengths;
 mod slice;
 mod stack;
@@ -12,8 +14,8 @@ use ndarray::{Array3, ArrayView2, ArrayViewMut2, Axis, ShapeBuilder};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+pub use self::slice::is_dicom;
 use self::slice::{Slice, headers};
-pub use self::slice::{is_bare, is_dicom};
 use self::stack::{FEW, Stacked, stack};
 use super::{Geometry, Volume, intensity};
 
@@ -141,6 +143,13 @@ fn choose(folder: &Path, wanted: Option<&str>) -> Result<Stacked> {
             other[0].size[0],
             stacked.slices[0].title,
             counted(stacked.slices.len())
+        ));
+    }
+    let bare = stacked.slices.iter().filter(|slice| slice.bare).count();
+    if bare > 0 {
+        warnings.push(format!(
+            "{} without the header of a DICOM file were taken as uncompressed and little endian",
+            counted(bare)
         ));
     }
     if stacked.slices.iter().any(|slice| !slice.rescaled) {

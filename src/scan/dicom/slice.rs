@@ -1,5 +1,6 @@
 //! One slice of a DICOM series, a file or a frame of one: what its header says and its pixels.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, ensure};
@@ -8,7 +9,7 @@ use dicom_dictionary_std::tags;
 use dicom_object::{DefaultDicomObject, InMemDicomObject, OpenFileOptions};
 use dicom_pixeldata::{ConvertOptions, ModalityLutOption, PixelDecoder};
 
-use super::lengths;
+use super::{bare, lengths};
 
 /// Rows and columns of a slice; a compressed one may claim any number, and the decoder would make room for them.
 const LARGEST: usize = 8192;
@@ -36,6 +37,8 @@ pub struct Slice {
     pub spacing: [f64; 2],
     /// Whether pixels become Hounsfield units by RescaleSlope and RescaleIntercept.
     pub rescaled: bool,
+    /// Whether the file lacks the header of a DICOM file.
+    pub bare: bool,
     /// Which frame of the file, of an enhanced CT.
     pub frame: Option<u32>,
     /// Slope and intercept of such a frame.
@@ -116,31 +119,26 @@ fn numbers(object: &InMemDicomObject, tag: Tag) -> Option<Vec<f64>> {
 }
 
 fn open(path: &Path) -> Result<DefaultDicomObject> {
-    dicom_object::open_file(path).map_err(|error| anyhow!("{}: {}", path.display(), damaged(&error)))
+    opened(path, OpenFileOptions::new()).map_err(|reason| anyhow!("{}: {reason}", path.display()))
+}
+
+/// Reads a file; one that is bare is given the header that it lacks.
+fn opened(path: &Path, options: OpenFileOptions) -> Result<DefaultDicomObject, String> {
+    let Some(syntax) = bare::syntax(path) else {
+        return options.open_file(path).map_err(|error| damaged(&error));
+    };
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let header = bare::header(syntax).map_err(|error| error.to_string())?;
+    options.from_reader(header.chain(file)).map_err(|error| damaged(&error))
 }
 
 /// The index of a disc, which is a DICOM file and no picture.
 const INDEX: &str = "DICOMDIR";
 
-/// Whether a file begins like a DICOM file that may hold a picture.
+/// Whether a file begins like a DICOM file that may hold a picture, with the header of a file or without.
 pub fn is_dicom(path: &Path) -> bool {
     let index = path.file_name().is_some_and(|name| name.eq_ignore_ascii_case(INDEX));
-    !index && begins(path).is_some_and(|start| start.ends_with(b"DICM"))
-}
-
-/// Whether a file begins like a DICOM data set that lacks the preamble and the header before it (Part 10): with an
-/// element of the first group.
-pub fn is_bare(path: &Path) -> bool {
-    let start = begins(path).filter(|start| !start.ends_with(b"DICM"));
-    // Group 0008, a low element, little endian; then a length or two letters for the kind.
-    start.is_some_and(|start| start[..2] == [8, 0] && start[3] == 0 && start[2] <= 0x90)
-}
-
-fn begins(path: &Path) -> Option<[u8; 132]> {
-    use std::io::Read;
-    let mut start = [0; 132];
-    std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start)).ok()?;
-    Some(start)
+    !index && bare::begins(path).is_some_and(|start| start.ends_with(b"DICM") || bare::of(&start).is_some())
 }
 
 /// Frames of one file at most, and their pixels together: a thorax of thin slices with room.
@@ -151,8 +149,7 @@ impl Slice {
     /// Reads the slices of a file: one, or the frames of an enhanced CT. The error says why it holds no slice of a CT.
     pub fn read(path: &Path) -> Result<Vec<Slice>, String> {
         lengths::check(path).map_err(|error| damaged(error.as_ref()))?;
-        let object = OpenFileOptions::new().read_until(tags::PIXEL_DATA).open_file(path);
-        let object = object.map_err(|error| damaged(&error))?;
+        let object = opened(path, OpenFileOptions::new().read_until(tags::PIXEL_DATA))?;
         match text(&object, tags::MODALITY).as_deref() {
             Some("CT") => {}
             Some(other) => return Err(format!("its modality is {other}, not CT")),
@@ -201,6 +198,7 @@ impl Slice {
             directions: place.directions,
             spacing: place.spacing,
             rescaled,
+            bare: bare::syntax(path).is_some(),
             frame,
             rescale,
         };

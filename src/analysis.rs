@@ -123,7 +123,7 @@ pub fn analyse(
     stages.aggregation_begins()?;
     let found = match (settings.decode, &answers.names) {
         // The original counts from the first voxel of its resampled volume, and so do the figures compared with it
-        // (SPEC §8.3): where slices are thick, that is a millimetre or two beside the scan's first voxel.
+        // (docs/original.md §8.3): where slices are thick, that is a millimetre or two beside the scan's first voxel.
         (Decode::Median(thresholds), _) => by_median(&levels, spacing, &thresholds)
             .into_iter()
             .map(|vertebra| Found { vertebra, certainty: None })

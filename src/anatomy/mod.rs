@@ -8,7 +8,7 @@ pub use spacing::{Spacing, between};
 use std::fmt;
 use std::str::FromStr;
 
-/// Names and diameters (mm) of the levels from the top of the spine to its bottom (SPEC §2); a T13 is as
+/// Names and diameters (mm) of the levels from the top of the spine to its bottom (docs/original.md §2); a T13 is as
 /// large as a T12.
 const LEVELS: [(&str, f64); 28] = [
     ("C1", 14.0),
@@ -87,7 +87,7 @@ impl Level {
     }
 
     /// The value written into an identification labelling, 1 … 26; T13 shares T12's and L6 L5's
-    /// (SPEC §2).
+    /// (docs/original.md §2).
     pub fn value(self) -> u8 {
         match self.0 {
             ..T13 => self.0 + 1,
@@ -111,7 +111,7 @@ impl Level {
         LEVELS[self.0 as usize].0
     }
 
-    /// Diameter of the vertebral body in mm (SPEC §2).
+    /// Diameter of the vertebral body in mm (docs/original.md §2).
     pub fn diameter(self) -> f64 {
         LEVELS[self.0 as usize].1
     }

@@ -1,4 +1,4 @@
-//! `.lml` annotations: one vertebra a line, millimetres from the first stored voxel (SPEC §2).
+//! `.lml` annotations: one vertebra a line, millimetres from the first stored voxel (docs/original.md §2).
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! `gen-detection`: boxes of scans with their dense labelling (SPEC §4).
+//! `gen-detection`: boxes of scans with their dense labelling (docs/original.md §4).
 
 use std::path::{Path, PathBuf};
 

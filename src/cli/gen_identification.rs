@@ -1,4 +1,4 @@
-//! `gen-identification`: deformed slabs of scans with their label map (SPEC §5).
+//! `gen-identification`: deformed slabs of scans with their label map (docs/original.md §5).
 
 use std::path::{Path, PathBuf};
 

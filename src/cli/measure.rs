@@ -1,4 +1,4 @@
-//! `measure`: both networks on annotated scans, and how well they did (SPEC §8).
+//! `measure`: both networks on annotated scans, and how well they did (docs/original.md §8).
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! `train-detection`: the 3-D U-Net that marks vertebral bodies (SPEC §6, §7), or one that does so for a
+//! `train-detection`: the 3-D U-Net that marks vertebral bodies (docs/original.md §6, §7), or one that does so for a
 //! whole volume at once and points to their centres.
 
 use anyhow::Result;

@@ -1,4 +1,4 @@
-//! `train-identification`: the U-Net that names the level of each pixel of a slab (SPEC §6, §7), or one
+//! `train-identification`: the U-Net that names the level of each pixel of a slab (docs/original.md §6, §7), or one
 //! that does so for a whole volume at once.
 
 use anyhow::Result;

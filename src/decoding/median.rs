@@ -1,4 +1,4 @@
-//! The original's reduction: the median position of all voxels of a label (SPEC §8.3).
+//! The original's reduction: the median position of all voxels of a label (docs/original.md §8.3).
 
 use ndarray::Array3;
 

@@ -1,4 +1,4 @@
-//! How well found vertebrae agree with annotated ones (SPEC §8.4).
+//! How well found vertebrae agree with annotated ones (docs/original.md §8.4).
 
 pub mod accuracy;
 pub mod calibration;

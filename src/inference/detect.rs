@@ -1,4 +1,4 @@
-//! Where vertebral bodies are: overlapping patches of which only the centre is kept (SPEC §8.1).
+//! Where vertebral bodies are: overlapping patches of which only the centre is kept (docs/original.md §8.1).
 
 use anyhow::Result;
 use ndarray::{Array3, Array5, s};

@@ -1,4 +1,4 @@
-//! Which level the voxels of each sagittal slice belong to (SPEC §8.2).
+//! Which level the voxels of each sagittal slice belong to (docs/original.md §8.2).
 
 use std::ops::Range;
 

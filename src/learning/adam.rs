@@ -1,4 +1,4 @@
-//! Adam as Keras has it (SPEC §7; Kingma and Ba, 2015).
+//! Adam as Keras has it (docs/original.md §7; Kingma and Ba, 2015).
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;

@@ -1,4 +1,4 @@
-//! What training makes small (SPEC §7).
+//! What training makes small (docs/original.md §7).
 
 use std::str::FromStr;
 

@@ -1,4 +1,4 @@
-//! How well a network does on a batch (SPEC §7).
+//! How well a network does on a batch (docs/original.md §7).
 
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;

@@ -102,7 +102,7 @@ impl Architecture {
         };
         for level in 0..DEPTH {
             let inputs = if level == 0 { self.inputs() } else { width(level - 1) };
-            // The original's identification network lacks this one activation (SPEC §6).
+            // The original's identification network lacks this one activation (docs/original.md §6).
             let rectified = !(planar && level == DEPTH - 1);
             pair(inputs, width(level), kernel, rectified);
         }

@@ -9,9 +9,9 @@ use super::architecture::LayerShape;
 use super::weights::{LayerWeights, Norm};
 use crate::kernels::{Frozen, KernelBackend, Normalised, convolve, convolve_joined, normalise, rescale};
 
-/// Added to the variance before its root is taken (SPEC §6).
+/// Added to the variance before its root is taken (docs/original.md §6).
 pub const EPSILON: f64 = 1e-3;
-/// Keras's momentum: the share of the running statistics that a batch leaves in place (SPEC §6).
+/// Keras's momentum: the share of the running statistics that a batch leaves in place (docs/original.md §6).
 pub const MOMENTUM: f64 = 0.1;
 
 /// Batch normalisation: the batch's own statistics while training, running ones afterwards.

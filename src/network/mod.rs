@@ -1,4 +1,4 @@
-//! The networks, their weights and the files these live in (SPEC §6, §10).
+//! The networks, their weights and the files these live in (docs/original.md §6, §10).
 
 mod architecture;
 mod blocks;

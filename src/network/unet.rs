@@ -1,4 +1,4 @@
-//! The U-Net both stages share (SPEC §6).
+//! The U-Net both stages share (docs/original.md §6).
 
 use burn::module::Module;
 use burn::tensor::Tensor;

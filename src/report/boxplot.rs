@@ -1,4 +1,4 @@
-//! Distances per level as a box plot (SPEC §8).
+//! Distances per level as a box plot (docs/original.md §8).
 
 use std::path::Path;
 

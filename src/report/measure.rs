@@ -1,4 +1,4 @@
-//! The text `measure` prints: the original's, line by line (SPEC §8).
+//! The text `measure` prints: the original's, line by line (docs/original.md §8).
 
 use std::io::{Result, Write};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Numbers written the way Python and NumPy write them (SPEC §8).
+//! Numbers written the way Python and NumPy write them (docs/original.md §8).
 
 /// Most decimals NumPy prints by default.
 const PRECISION: usize = 8;

@@ -1,4 +1,4 @@
-//! Random elastic deformation of a plane (SPEC §5).
+//! Random elastic deformation of a plane (docs/original.md §5).
 
 use ndarray::{Array2, ArrayView2};
 

@@ -1,4 +1,4 @@
-//! From centroids to voxels: tubes of disks along the spine (SPEC §3).
+//! From centroids to voxels: tubes of disks along the spine (docs/original.md §3).
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Detection samples: random boxes of a scan and of its labelling (SPEC §4).
+//! Detection samples: random boxes of a scan and of its labelling (docs/original.md §4).
 
 use anyhow::{Result, bail};
 use ndarray::{Array3, s};

@@ -1,4 +1,4 @@
-//! NumPy's legacy random numbers: MT19937 and the recipes on top of it (SPEC §4).
+//! NumPy's legacy random numbers: MT19937 and the recipes on top of it (docs/original.md §4).
 
 use rand_mt::Mt;
 

@@ -1,4 +1,4 @@
-//! Identification samples: deformed slabs of neighbouring sagittal slices (SPEC §5).
+//! Identification samples: deformed slabs of neighbouring sagittal slices (docs/original.md §5).
 
 use anyhow::{Result, ensure};
 use ndarray::{Array2, Array3, ArrayView3, Axis, s};

@@ -34,7 +34,7 @@ impl Scale {
 }
 
 /// Subtracts the mean and divides by the population standard deviation over the whole volume; a
-/// constant volume becomes 0 (SPEC §1).
+/// constant volume becomes 0 (docs/original.md §1).
 pub fn normalise(voxels: &mut Array3<f32>) -> Scale {
     // Sums per plane keep the result independent of the number of threads.
     let sum = |term: &(dyn Fn(f64) -> f64 + Sync)| -> f64 {

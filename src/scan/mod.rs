@@ -155,7 +155,7 @@ impl Scan {
         Ok(Scan { volume: orientation.apply(volume), frame: Frame::new(orientation, stored), series })
     }
 
-    /// The voxels at `spacing` mm, normalised to mean 0 and deviation 1 (SPEC §1), and with what.
+    /// The voxels at `spacing` mm, normalised to mean 0 and deviation 1 (docs/original.md §1), and with what.
     /// The scan's own voxels are freed.
     pub fn normalised(self, spacing: f64) -> (Array3<f32>, Scale) {
         let mut voxels = resample(&self.volume, spacing);

@@ -1,4 +1,4 @@
-//! Linear resampling to an isotropic grid (SPEC §1).
+//! Linear resampling to an isotropic grid (docs/original.md §1).
 
 use ndarray::{Array3, Axis, parallel::prelude::*};
 
@@ -37,7 +37,7 @@ fn taps(size_in: usize, size_out: usize, step: f64) -> Vec<Option<Tap>> {
 }
 
 /// The volume's voxels on an isotropic grid of `spacing` mm with the same centre, interpolated
-/// linearly; points outside the volume are 0 (SPEC §1).
+/// linearly; points outside the volume are 0 (docs/original.md §1).
 pub fn resample(volume: &Volume, spacing: f64) -> Array3<f32> {
     let from = &volume.geometry;
     let shape = resampled_shape(from.shape, from.spacing, spacing);

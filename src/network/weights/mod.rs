@@ -1,4 +1,4 @@
-//! A network's weights as plain numbers, and the files they live in (SPEC §10).
+//! A network's weights as plain numbers, and the files they live in (docs/original.md §10).
 
 mod keras;
 pub(crate) mod safetensors;
@@ -40,7 +40,7 @@ pub struct LayerWeights {
 }
 
 impl LayerWeights {
-    /// Fresh weights: a Glorot-uniform kernel, zero biases, identity normalisation (SPEC §6).
+    /// Fresh weights: a Glorot-uniform kernel, zero biases, identity normalisation (docs/original.md §6).
     fn initial(shape: &LayerShape, random: &mut Legacy) -> LayerWeights {
         let taps: usize = shape.kernel.iter().product();
         let limit = (6.0 / (taps * (shape.inputs + shape.outputs)) as f64).sqrt();
@@ -71,7 +71,7 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Fresh weights: Glorot-uniform kernels, zero biases, identity normalisation (SPEC §6).
+    /// Fresh weights: Glorot-uniform kernels, zero biases, identity normalisation (docs/original.md §6).
     pub fn initial(architecture: Architecture, seed: u32) -> Weights {
         let mut random = Legacy::seeded(seed);
         let mut layers: Vec<LayerWeights> =

@@ -24,7 +24,7 @@ use vertebrae::anatomy::Level;
 use vertebrae::decoding::sequence::body::{Body, bodies};
 use vertebrae::decoding::sequence::decode;
 use vertebrae::decoding::sequence::evidence::{CLASSES, Evidence, INPUTS, NONE, class, describe};
-use vertebrae::sampling::random::Legacy;
+use vertebrae::random::Legacy;
 
 type Training = Autodiff<Flex>;
 

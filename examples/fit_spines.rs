@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 use vertebrae::anatomy::Level;
 use vertebrae::anatomy::variety::{FACTORS, QUANTITIES, Row, STEPS};
-use vertebrae::sampling::random::Legacy;
+use vertebrae::random::Legacy;
 
 const ITERATIONS: usize = 120;
 /// Numbers of one spine.

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// Ending of a file that is still being written; readers of a folder pass it over.
@@ -74,6 +75,21 @@ pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     let bytes = fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
     serde_json::from_slice(&bytes)
         .with_context(|| format!("{} is damaged; delete it and run again", path.display()))
+}
+
+/// A file with its SHA-256.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct File {
+    /// As it was named.
+    #[serde(serialize_with = "lossy")]
+    pub path: PathBuf,
+    /// In hexadecimal digits.
+    pub sha256: String,
+}
+
+/// A path as text; what is no UTF-8 in it becomes a replacement character, since JSON has nothing else for it.
+pub fn lossy<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
 }
 
 /// SHA-256 of a file in hexadecimal digits.

@@ -9,8 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Error, Result, anyhow, bail};
-
-use crate::report::run::Failed;
+use serde::{Deserialize, Serialize};
 
 /// Scans prepared at the same time at most: one takes up to some 0.5 GB.
 const AT_ONCE: usize = 8;
@@ -51,6 +50,16 @@ impl FromStr for Shard {
             _ => bail!("two numbers are needed, such as 1/8 for the first of eight parts"),
         }
     }
+}
+
+/// A scan that could not be used.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Failed {
+    /// As it was named.
+    #[serde(serialize_with = "crate::artifact::lossy")]
+    pub path: PathBuf,
+    /// A sentence that says why.
+    pub error: String,
 }
 
 /// The scans of a run that could not be used.

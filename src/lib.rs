@@ -23,6 +23,7 @@ pub mod memory;
 pub mod network;
 pub mod phantom;
 pub mod progress;
+pub mod random;
 pub mod report;
 pub mod sampling;
 pub mod scan;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use ndarray::{Array3, Axis, s};
 use scratch::run;
 use serde_json::Value;
-use vertebrae::sampling::random::Legacy;
+use vertebrae::random::Legacy;
 use vertebrae::scan::{Geometry, Volume, nifti};
 
 fn root() -> PathBuf {

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::sampling::random::Legacy;
+use crate::random::Legacy;
 
 /// What the spines of the table have in common, as so many independent normal numbers.
 pub const FACTORS: usize = 12;

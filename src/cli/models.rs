@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use vertebrae::artifact;
+use vertebrae::artifact::{self, File};
 use vertebrae::device::Device;
 use vertebrae::inference::network::Network;
 use vertebrae::network::{Kind, Reading, StripWeights, Weights};
-use vertebrae::report::prediction::File;
 use vertebrae::spine::{Chain, Reader};
 
 /// The models that are part of the program, by the names of their files.

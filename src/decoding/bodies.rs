@@ -5,8 +5,8 @@ use ndarray::{Array3, s};
 use super::candidate::Candidate;
 use crate::anatomy::Level;
 use crate::inference::volume::Field;
-use crate::learning::sigmoid;
 use crate::network::output;
+use crate::network::output::sigmoid;
 use crate::sampling::targets;
 use crate::scan::distance;
 

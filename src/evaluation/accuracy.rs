@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::distance;
 use crate::anatomy::{Level, Region};
 use crate::annotation::Centroid;
-use crate::sampling::random::Legacy;
+use crate::random::Legacy;
 
 /// A found vertebra this close in mm to an annotated one points at its body and no other.
 const CLOSE: f64 = 8.0;

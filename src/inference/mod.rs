@@ -7,7 +7,6 @@ use ndarray::{Array3, Axis};
 pub mod cutting;
 pub mod detect;
 pub mod identify;
-pub mod looks;
 pub mod network;
 pub mod tiling;
 pub mod volume;

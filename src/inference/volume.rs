@@ -4,7 +4,7 @@ use anyhow::Result;
 use ndarray::{Array3, Array4, Array5, ArrayView1, Axis, s};
 
 use crate::anatomy::Level;
-use crate::learning::softmax;
+use crate::network::output::softmax;
 use crate::network::{Input, Predictor, output};
 use crate::scan::{Grid, Volume, reduce};
 

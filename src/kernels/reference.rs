@@ -1,6 +1,6 @@
 //! The slow, obvious convolution the fast ones are tested against.
 
-use crate::sampling::random::Legacy;
+use crate::random::Legacy;
 
 /// Numbers in [−1, 1).
 pub fn noise(count: usize, seed: u32) -> Vec<f32> {

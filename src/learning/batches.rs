@@ -7,8 +7,8 @@ use anyhow::{Context, Result, ensure};
 use ndarray::{Ix2, Ix3};
 
 use crate::network::Kind;
+use crate::random::Legacy;
 use crate::sampling::npy::{self, LABELLING, SAMPLE};
-use crate::sampling::random::Legacy;
 
 /// Batches read ahead.
 const AHEAD: usize = 2;

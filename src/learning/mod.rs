@@ -22,7 +22,6 @@ pub use learner::Learner;
 pub use losses::{DetectionLoss, combined, dice, masked_distance, weighted_cross_entropy};
 pub use metrics::{Scores, detection_scores, identification_scores};
 pub use objective::Objective;
-pub use spine_loss::{sigmoid, softmax};
 pub use tensorboard::ScalarLog;
 pub use trainer::{Epoch, Options, train};
 pub use volumes::{Use, Volumes};

@@ -9,7 +9,7 @@ use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::metrics::Scores;
-use crate::network::output;
+use crate::network::output::{self, sigmoid, softmax};
 use crate::sampling::targets;
 
 /// A voxel outside of bodies counts so much in the cross-entropy, one inside 1: they are a thousand
@@ -41,19 +41,6 @@ struct Judged {
     dice: f64,
     level: f64,
     offset: f64,
-}
-
-/// Probability of a logit.
-pub fn sigmoid(logit: f32) -> f32 {
-    1.0 / (1.0 + (-logit).exp())
-}
-
-/// Logits → probabilities, in place.
-pub fn softmax(values: &mut [f32]) {
-    let largest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    values.iter_mut().for_each(|value| *value = (*value - largest).exp());
-    let sum: f32 = values.iter().sum();
-    values.iter_mut().for_each(|value| *value /= sum);
 }
 
 /// A distance that counts squared where it is small, and its slope.

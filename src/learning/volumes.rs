@@ -11,8 +11,8 @@ use super::batches::{Batch, Examples};
 use crate::annotation::{Centroid, lml};
 use crate::batch;
 use crate::network::Input;
+use crate::random::Legacy;
 use crate::sampling::augmentation::{Source, altered, plain};
-use crate::sampling::random::Legacy;
 use crate::sampling::targets;
 use crate::scan::{self, Scan, reduce};
 

@@ -1,4 +1,4 @@
-//! The channels that a network of whole volumes answers with.
+//! The channels that a network of whole volumes answers with, and what logits mean.
 
 use std::ops::Range;
 
@@ -12,3 +12,16 @@ pub const LEVELS: Range<usize> = 1..1 + Level::MAX_VALUE as usize;
 pub const OFFSETS: Range<usize> = LEVELS.end..LEVELS.end + 3;
 /// All of them.
 pub const CHANNELS: usize = OFFSETS.end;
+
+/// Probability of a logit.
+pub fn sigmoid(logit: f32) -> f32 {
+    1.0 / (1.0 + (-logit).exp())
+}
+
+/// Logits → probabilities, in place.
+pub fn softmax(values: &mut [f32]) {
+    let largest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    values.iter_mut().for_each(|value| *value = (*value - largest).exp());
+    let sum: f32 = values.iter().sum();
+    values.iter_mut().for_each(|value| *value /= sum);
+}

@@ -15,7 +15,7 @@ use super::architecture::LayerShape;
 use super::blocks::Layer;
 use super::weights::LayerWeights;
 use crate::kernels::{KernelBackend, fold};
-use crate::sampling::random::Legacy;
+use crate::random::Legacy;
 use crate::straighten::Views;
 
 /// What a strip network is for.

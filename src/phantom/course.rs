@@ -4,7 +4,7 @@ use super::Cohort;
 use super::randomness::{around, between};
 use crate::anatomy::variety::{STEPS, Step, Variety};
 use crate::anatomy::{self, Level, Region};
-use crate::sampling::random::Legacy;
+use crate::random::Legacy;
 
 /// Direction of the spine going down at each level C1 … S2, in degrees towards the back: the
 /// cervical and lumbar hollow, the thoracic and sacral hump of a person lying on the back.

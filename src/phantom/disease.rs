@@ -5,7 +5,7 @@ use super::shapes::Shape;
 use super::skeleton::{Spine, Vector, Vertebra};
 use super::tissues::{Densities, Part};
 use crate::anatomy::Region;
-use crate::sampling::random::Legacy;
+use crate::random::Legacy;
 
 /// Titanium; scanners end here.
 pub(super) const METAL: f64 = 3000.0;

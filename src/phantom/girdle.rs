@@ -4,7 +4,7 @@ use super::randomness::{around, between};
 use super::shapes::Shape;
 use super::skeleton::{Spine, UPRIGHT, Vector};
 use super::tissues::{AIR, Densities, Part};
-use crate::sampling::random::Legacy;
+use crate::random::Legacy;
 
 /// Enamel and fillings.
 const TEETH: f64 = 1800.0;

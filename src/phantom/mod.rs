@@ -16,7 +16,7 @@ mod tissues;
 use ndarray::Array3;
 
 use crate::annotation::Centroid;
-use crate::sampling::random::Legacy;
+use crate::random::Legacy;
 use crate::scan::Geometry;
 
 /// Whom the phantoms are made after.

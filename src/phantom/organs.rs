@@ -5,7 +5,7 @@ use super::randomness::{around, between};
 use super::shapes::Shape;
 use super::skeleton::{Spine, UPRIGHT, Vector};
 use super::tissues::{AIR, Densities, Part};
-use crate::sampling::random::Legacy;
+use crate::random::Legacy;
 
 /// Air of the windpipe, and gas in the bowel.
 const GAS: f64 = -900.0;

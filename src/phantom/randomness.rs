@@ -1,6 +1,6 @@
 //! Draws that the phantom's parts share.
 
-use crate::sampling::random::Legacy;
+use crate::random::Legacy;
 
 /// Uniform between two numbers.
 pub fn between(random: &mut Legacy, low: f64, high: f64) -> f64 {

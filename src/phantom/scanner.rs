@@ -8,7 +8,7 @@ use super::randomness::{around, between};
 use super::skeleton::{Spine, Vector, Vertebra};
 use super::tissues::{AIR, Part};
 use crate::annotation::Centroid;
-use crate::sampling::random::Legacy;
+use crate::random::Legacy;
 use crate::scan::Geometry;
 
 /// Voxels the person is painted with, in mm; coarser where the scan's voxels are of a given size.

@@ -4,7 +4,7 @@ use super::Cohort;
 use super::course::Course;
 use super::randomness::{around, between};
 use crate::anatomy::{self, Level};
-use crate::sampling::random::Legacy;
+use crate::random::Legacy;
 
 /// A point or direction in mm: x to the patient's left, y to the back, z to the head.
 pub type Vector = [f64; 3];

@@ -5,7 +5,7 @@ use super::shapes::Shape;
 use super::skeleton::{Spine, UPRIGHT, Vector, Vertebra};
 use super::{Cohort, disease, girdle, organs};
 use crate::anatomy::{Level, Region};
-use crate::sampling::random::Legacy;
+use crate::random::Legacy;
 
 /// A solid of one density; later parts cover earlier ones.
 pub struct Part {

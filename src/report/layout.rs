@@ -7,7 +7,8 @@
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 
-use super::prediction::{self, File};
+use super::prediction;
+use crate::artifact::File;
 use crate::scan;
 
 /// Where results of scans go, relative to the folder of results, without an ending.

@@ -1,12 +1,13 @@
 //! What `predict` leaves of a scan: one JSON document, versioned and complete.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::anatomy::Level;
 use crate::annotation::landmark::Landmark;
 use crate::annotation::verse;
+use crate::artifact::File;
 use crate::decoding::sequence::Flag;
 use crate::scan::hounsfield::Finding;
 use crate::scan::{Geometry, Series};
@@ -60,16 +61,6 @@ impl Shift {
     pub fn of(shift: &spine::Shift) -> Shift {
         Shift { confidence: rounded(shift.chance, 3), first: shift.first }
     }
-}
-
-/// A file with its SHA-256.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct File {
-    /// As it was named.
-    #[serde(serialize_with = "lossy")]
-    pub path: PathBuf,
-    /// In hexadecimal digits.
-    pub sha256: String,
 }
 
 /// A stored grid.
@@ -186,9 +177,4 @@ pub fn owner(path: &Path) -> Option<File> {
     }
     let owned: Owned = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
     Some(owned.input)
-}
-
-/// A path as text; what is no UTF-8 in it becomes a replacement character, since JSON has nothing else for it.
-pub(super) fn lossy<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&path.to_string_lossy())
 }

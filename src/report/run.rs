@@ -1,11 +1,12 @@
 //! What a run of `predict` leaves of itself: which scans could not be used, and why.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact;
+use crate::batch::Failed;
 
 /// Name and version of the record's schema, see docs/formats.md.
 pub const SCHEMA: &str = "vertebrae/run/1";
@@ -34,16 +35,6 @@ pub struct Run {
     pub failed: Vec<Failed>,
     /// Whether it was stopped before its end.
     pub interrupted: bool,
-}
-
-/// A scan that could not be used.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Failed {
-    /// As it was named.
-    #[serde(serialize_with = "super::prediction::lossy")]
-    pub path: PathBuf,
-    /// A sentence that says why.
-    pub error: String,
 }
 
 impl Run {

@@ -2,10 +2,10 @@
 
 use ndarray::{Array3, Axis, parallel::prelude::*};
 
-use super::random::Legacy;
 use super::targets::{self, Ball};
 use crate::annotation::Centroid;
 use crate::network::Input;
+use crate::random::Legacy;
 use crate::scan::Grid;
 
 /// Spread of turns about the left-right, front-back and head-foot axis, in degrees.

@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, ArrayView2};
 
-use super::random::Legacy;
+use crate::random::Legacy;
 
 /// Control points along each axis of the plane.
 const POINTS: usize = 3;

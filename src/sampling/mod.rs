@@ -6,7 +6,6 @@ pub mod labelling;
 pub mod npy;
 mod padding;
 pub mod patches;
-pub mod random;
 pub mod slabs;
 pub mod targets;
 

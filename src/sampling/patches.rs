@@ -3,7 +3,8 @@
 use anyhow::{Result, bail};
 use ndarray::{Array3, s};
 
-use super::{padded, random::Legacy};
+use super::padded;
+use crate::random::Legacy;
 
 /// Value that fills a sample where the scan has no voxels: far below any tissue after normalisation.
 pub const OUTSIDE: f32 = -5.0;

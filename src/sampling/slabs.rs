@@ -4,7 +4,8 @@ use anyhow::{Result, ensure};
 use ndarray::{Array2, Array3, ArrayView3, Axis, s};
 
 use super::patches::{OUTSIDE, corner};
-use super::{Deformation, padded, random::Legacy};
+use super::{Deformation, padded};
+use crate::random::Legacy;
 
 /// Slices are drawn from the outermost centroid minus this to the outermost plus this, in voxels.
 const MARGIN: i64 = 15;

@@ -249,7 +249,7 @@ pub fn judge(voxels: &Array3<f32>) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sampling::random::Legacy;
+    use crate::random::Legacy;
 
     /// A trunk: air, lung, fat, flesh and bone with noise.
     fn trunk(change: impl Fn(f64) -> f64) -> Array3<f32> {

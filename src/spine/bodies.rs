@@ -6,7 +6,7 @@
 
 use anyhow::Result;
 
-use crate::learning::sigmoid;
+use crate::network::output::sigmoid;
 use crate::network::{Reading, StripArchitecture, StripPredictor};
 use crate::scan::distance;
 use crate::straighten::{Block, Course, Even, Kind, Place, View, Views, Window};

@@ -369,7 +369,7 @@ mod tests {
             let mut heights = heights;
             heights.sort_by(|a, b| b.total_cmp(a));
             let bodies: Vec<Body> = heights.into_iter().map(body).collect();
-            let mut random = crate::sampling::random::Legacy::seeded(seed);
+            let mut random = crate::random::Legacy::seeded(seed);
             let mut draw = || 12.0 * (random.uniform() - 1.0);
             let judged: Vec<Judged> = bodies
                 .iter()

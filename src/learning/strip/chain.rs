@@ -171,7 +171,7 @@ fn search(start: [f64; 6], worth: &impl Fn([f64; 6]) -> f64) -> ([f64; 6], f64) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sampling::random::Legacy;
+    use crate::random::Legacy;
     use crate::spine::names::NONE;
 
     /// Spines T8 to L3 whose network is sure of a whole run, which is off by one in `wrong` of `count`.

@@ -5,7 +5,7 @@ use ndarray::{Array2, Array3};
 
 use crate::learning::metrics::Scores;
 use crate::network::{StripArchitecture, StripPredictor};
-use crate::sampling::random::Legacy;
+use crate::random::Legacy;
 
 /// One spine to learn from.
 pub struct Example<T> {

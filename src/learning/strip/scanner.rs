@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use ndarray::{Array3, Axis, Zip, s};
 
-use crate::sampling::random::Legacy;
+use crate::random::Legacy;
 use crate::straighten::{Across, Block, UNSEEN};
 
 /// Chance of a blur along each axis, and the weight of either neighbour.

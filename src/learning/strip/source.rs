@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::annotation::{Centroid, lml};
 use crate::batch;
-use crate::sampling::random::Legacy;
+use crate::random::Legacy;
 use crate::scan::{self, Scan};
 use crate::straighten::Even;
 

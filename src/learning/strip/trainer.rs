@@ -17,7 +17,7 @@ use crate::learning::metrics::Scores;
 use crate::learning::tensorboard::ScalarLog;
 use crate::network::{BurnStrip, Dropout, Strip, StripInput, StripWeights, padded};
 use crate::progress::Progress;
-use crate::sampling::random::Legacy;
+use crate::random::Legacy;
 
 /// Steps over which the learning rate rises to its highest, and the share of it that the cosine ends at.
 const WARM: f64 = 100.0;

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::architecture::{Architecture, Kind, LayerShape};
 use super::input::Input;
 use super::output::BODY;
-use crate::sampling::random::Legacy;
+use crate::random::Legacy;
 
 /// Batch normalisation of one layer, one number a channel each.
 #[derive(Clone, Debug, PartialEq)]

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use super::safetensors::{self, Extra};
 use super::{LayerWeights, Precision, check_layers};
 use crate::network::strip::{Reading, StripArchitecture};
-use crate::sampling::random::Legacy;
+use crate::random::Legacy;
 
 /// The metadata entry that holds the architecture as JSON.
 const STRIP: &str = "strip";

@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_damaged_stream_is_an_error_or_another_picture_and_never_a_panic() {
-        let mut random = crate::sampling::random::Legacy::seeded(7);
+        let mut random = crate::random::Legacy::seeded(7);
         let pixels: Vec<u16> = (0..40 * 30).map(|index| (index * index % 3000) as u16).collect();
         let mut stream = Vec::new();
         jpegls::encode(&pixels, 40, 30, &mut stream).unwrap();

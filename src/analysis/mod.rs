@@ -1,11 +1,14 @@
 //! A scan through both networks: detect → identify → decode.
 
+mod looks;
+
 use std::io;
 
 use anyhow::Result;
 use ndarray::Array3;
 use serde::Serialize;
 
+use self::looks::Answers;
 use crate::anatomy::Level;
 use crate::decoding::candidate::{self, Candidate};
 use crate::decoding::sequence::{Flag, Named};
@@ -13,7 +16,6 @@ use crate::decoding::{self, Thresholds, Vertebra, by_median, runs};
 use crate::inference::cutting::Cutting;
 use crate::inference::detect::detect;
 use crate::inference::identify::identify;
-use crate::inference::looks::Answers;
 use crate::inference::network::Network;
 use crate::inference::tiling::Tiling;
 use crate::progress::Progress;

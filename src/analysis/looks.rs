@@ -5,9 +5,9 @@ use std::rc::Rc;
 
 use anyhow::Result;
 
-use super::network::Network;
-use super::volume::Field;
 use crate::decoding::{bodies, candidate};
+use crate::inference::network::Network;
+use crate::inference::volume::Field;
 use crate::scan::{Geometry, Volume};
 
 /// Millimetres around the spine that the second look keeps, to the sides, the front and the back: the ribs' and

@@ -59,7 +59,7 @@ fn a_series_in_any_file_order_is_the_volume_that_was_exported() {
     for (value, expected) in there.iter().zip([98.4, -41.2, -692.5]) {
         assert!((value - expected).abs() < 1e-6, "{there:?}");
     }
-    assert!(Scan::read(&series, true).unwrap().frame.orientation == vertebrae::scan::Orientation::IDENTITY);
+    assert!(Scan::read(&series).unwrap().frame.orientation == vertebrae::scan::Orientation::IDENTITY);
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn a_tilted_gantry_is_put_right_along_the_patients_axes() {
         if (18.0..24.0).contains(&back) { 900 } else { 0 }
     });
     tilted.write(folder.path(), &plate, |index| format!("{index}"));
-    let Scan { volume, frame, .. } = Scan::read(folder.path(), true).unwrap();
+    let Scan { volume, frame, .. } = Scan::read(folder.path()).unwrap();
     assert!(volume.warnings[0].contains("13 degrees from being at right angles"), "{:?}", volume.warnings);
     let [x, y, z] = volume.geometry.shape.map(|size| size / 2);
     // Now it stands at the same y in every slice.

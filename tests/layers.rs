@@ -22,6 +22,7 @@ const ORDER: &[&str] = &[
     "inference",
     "decoding",
     "spine",
+    "pipeline",
     "analysis",
     "learning",
     "evaluation",
@@ -38,7 +39,9 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 fn used(text: &str) -> BTreeSet<&str> {
     let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     let named = code.split("crate::").skip(1);
-    named.map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default()).collect()
+    named
+        .map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default())
+        .collect()
 }
 
 #[test]

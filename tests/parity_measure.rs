@@ -16,7 +16,7 @@ use vertebrae::scan::Scan;
 #[test]
 fn mask_and_levels_equal_the_originals() {
     let Some(scan) = golden::file("cases/pancreas.nii.gz") else { return };
-    let volume = Scan::read(&scan, true).unwrap().normalised(1.0).0;
+    let volume = Scan::read(&scan).unwrap().normalised(1.0).0;
     let model = |kind: Kind| {
         let path = golden::file(&format!("parity/{kind}.h5")).unwrap();
         CpuPredictor::on(Isa::detect(), &Weights::read(&path, kind).unwrap())

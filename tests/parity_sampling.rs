@@ -10,7 +10,7 @@ use vertebrae::scan::Scan;
 /// The pancreas scan at 1 mm, normalised, with its annotation.
 fn pancreas() -> Option<(Array3<f32>, Vec<Centroid>)> {
     let path = golden::file("cases/pancreas.nii.gz")?;
-    let volume = Scan::read(&path, true).unwrap().normalised(1.0).0;
+    let volume = Scan::read(&path).unwrap().normalised(1.0).0;
     Some((volume, lml::read(&lml::beside(&path)).unwrap()))
 }
 
@@ -102,7 +102,7 @@ fn identification_samples_equal_the_originals() {
 #[test]
 fn the_other_real_scan_is_brought_to_lps_with_its_centroids_in_bone() {
     let Some(path) = golden::file("cases/totalseg.nii.gz") else { return };
-    let scan = Scan::read(&path, true).unwrap();
+    let scan = Scan::read(&path).unwrap();
     let extent = scan.volume.geometry.extent();
     for centroid in lml::read(&lml::beside(&path)).unwrap() {
         let inside = scan.frame.from_stored(centroid.mm);

@@ -8,5 +8,5 @@ fuzz_target!(|bytes: &[u8]| {
     let file = tempfile::NamedTempFile::new_in("/dev/shm").unwrap();
     std::fs::write(file.path(), bytes).unwrap();
     let _ = nifti::geometry(file.path());
-    let _ = Scan::read(file.path(), true);
+    let _ = Scan::read(file.path());
 });

@@ -12,7 +12,6 @@ mod generating;
 pub mod interrupt;
 mod manual;
 mod measure;
-mod models;
 mod options;
 mod predict;
 mod report;

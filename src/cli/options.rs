@@ -39,7 +39,7 @@ impl Reading {
     pub fn annotated(&self, path: &Path) -> Result<Annotated> {
         let beside = lml::beside(path);
         let stored = lml::read(&beside)?;
-        let scan = Scan::read(path, !self.no_reorient)?;
+        let scan = Scan::read_as(path, !self.no_reorient, None)?;
         lml::check_inside(&stored, &scan.frame.stored).with_context(|| format!("{}", beside.display()))?;
         for warning in &scan.volume.warnings {
             eprintln!("warning: {}: {warning}", path.display());

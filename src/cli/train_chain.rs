@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use super::models::Models;
 use super::options::Computing;
 use vertebrae::annotation::{Centroid, lml};
 use vertebrae::batch::Failures;
 use vertebrae::evaluation::calibration::{Judged, expected_error};
 use vertebrae::learning::strip::chain::{Read, fit, likelihood};
 use vertebrae::network::{Reading, StripWeights};
+use vertebrae::pipeline::Models;
 use vertebrae::progress::Progress;
 use vertebrae::scan::{self, Scan};
 use vertebrae::spine::Chain;
@@ -86,7 +86,7 @@ impl TrainChain {
             let read = || -> Result<Option<Read>> {
                 let beside = lml::beside(path);
                 let stored = lml::read(&beside)?;
-                let Scan { volume, frame, .. } = Scan::read(path, true)?;
+                let Scan { volume, frame, .. } = Scan::read(path)?;
                 lml::check_inside(&stored, &frame.stored).with_context(|| format!("{}", beside.display()))?;
                 let annotated: Vec<Centroid> = stored
                     .iter()

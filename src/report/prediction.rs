@@ -5,12 +5,12 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::anatomy::Level;
-use crate::annotation::landmark::Landmark;
 use crate::annotation::verse;
 use crate::artifact::File;
 use crate::decoding::sequence::Flag;
+use crate::pipeline::{Located, Pipeline, Prediction};
 use crate::scan::hounsfield::Finding;
-use crate::scan::{Geometry, Series};
+use crate::scan::{Geometry, Scan, Series};
 use crate::spine::{self, turned::Turned};
 
 /// Name and version of the document's schema, see docs/formats.md.
@@ -45,6 +45,33 @@ pub struct Document {
     pub shift: Option<Shift>,
     /// From the head down.
     pub vertebrae: Vec<Vertebra>,
+}
+
+impl Document {
+    /// What a pipeline predicted of a scan that was read from `input` in so many seconds, together with what it took to predict.
+    pub fn of(
+        pipeline: &Pipeline,
+        scan: &Scan,
+        prediction: Prediction,
+        input: File,
+        seconds: f64,
+    ) -> Document {
+        Document {
+            schema: SCHEMA.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            input,
+            series: scan.series.clone(),
+            models: pipeline.models.clone(),
+            image: Image::of(&scan.frame.stored),
+            device: pipeline.device.to_string(),
+            seconds: rounded(seconds, 2),
+            vertebrae: prediction.vertebrae.iter().map(Vertebra::of).collect(),
+            shift: prediction.shift.map(|shift| Shift::of(&shift)),
+            turned: prediction.turned,
+            intensities: prediction.intensities,
+            warnings: prediction.warnings,
+        }
+    }
 }
 
 /// All names may be off by one.
@@ -126,17 +153,17 @@ impl Image {
 }
 
 impl Vertebra {
-    /// A found vertebra with its landmark in the patient; `stored` is the scan's stored grid.
-    pub fn of(found: &spine::Vertebra, landmark: &Landmark, stored: &Geometry) -> Vertebra {
+    /// A vertebra with the digits that are worth writing.
+    pub fn of(found: &Located) -> Vertebra {
         let alternative =
             |&(label, confidence): &(Level, f64)| Alternative { label, confidence: rounded(confidence, 3) };
-        let voxel = stored.unworld(landmark.ras()).unwrap_or([f64::NAN; 3]);
+        let [left, back, up] = found.lps;
         Vertebra {
-            label: landmark.level,
-            verse_id: verse::id(landmark.level),
-            lps: landmark.lps.map(|part| rounded(part, 4)),
-            ras: landmark.ras().map(|part| rounded(part, 4)),
-            voxel: voxel.map(|part| rounded(part, 4)),
+            label: found.level,
+            verse_id: verse::id(found.level),
+            lps: found.lps.map(|part| rounded(part, 4)),
+            ras: [-left, -back, up].map(|part| rounded(part, 4)),
+            voxel: found.voxel.map(|part| rounded(part, 4)),
             confidence: rounded(found.confidence, 3),
             alternatives: found.alternatives.iter().map(alternative).collect(),
             flags: found.flags.clone(),

@@ -107,13 +107,15 @@ impl Frame {
 }
 
 impl Scan {
-    /// Reads a NIfTI file or a folder of DICOM slices and, unless `reorient` is false, brings it to LPS.
-    pub fn read(path: &Path, reorient: bool) -> Result<Scan> {
-        Scan::read_series(path, reorient, None)
+    /// Reads a NIfTI file or a folder of DICOM slices and brings it to LPS. Errors name the file, what is wrong with it and
+    /// what to do.
+    pub fn read(path: &Path) -> Result<Scan> {
+        Scan::read_as(path, true, None)
     }
 
-    /// The same; of a folder of DICOM slices the series with a SeriesInstanceUID, if one is named.
-    pub fn read_series(path: &Path, reorient: bool, wanted: Option<&str>) -> Result<Scan> {
+    /// The same; `reorient` says whether axes are brought to LPS or taken for it as they are, `wanted` is the
+    /// SeriesInstanceUID to take of a folder of DICOM slices.
+    pub fn read_as(path: &Path, reorient: bool, wanted: Option<&str>) -> Result<Scan> {
         if path.is_file() && dicom::is_dicom(path) {
             bail!("{} is a single DICOM file; name the folder with all slices of its series", path.display());
         }

@@ -39,6 +39,27 @@ const DOUBTED: f64 = -0.6;
 /// Confidence below which a name is flagged.
 const UNCERTAIN: f64 = 0.5;
 
+/// What a reader is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It looks for the spine in the whole scan.
+    Course,
+    /// It walks along the spine from body to body.
+    Bodies,
+    /// It names them.
+    Names,
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Stage::Course => "course",
+            Stage::Bodies => "bodies",
+            Stage::Names => "names",
+        })
+    }
+}
+
 /// The networks that read a spine.
 pub struct Reader {
     /// Finds rough bodies in the whole volume.
@@ -124,13 +145,20 @@ impl Reader {
     /// The row that the coarse look shows is where a spine begins. If it leads to few bodies, or is short and the names
     /// fit badly, the surest single bodies are tried, too.
     pub fn read(&self, volume: &Volume) -> Result<Spine> {
+        self.read_observed(volume, &|_| {})
+    }
+
+    /// The same; `observer` is told when a stage begins.
+    pub fn read_observed(&self, volume: &Volume, observer: &dyn Fn(Stage)) -> Result<Spine> {
+        observer(Stage::Course);
         let Rough { row, singles } = rough(volume, &self.course)?;
         let near: Vec<[f64; 3]> = row.iter().chain(&singles).copied().collect();
         if near.is_empty() {
             return Ok(Spine::default());
         }
+        observer(Stage::Bodies);
         let even = Even::part(volume, &volume.geometry.around(&near, BODIES_MARGIN), BODIES_SPACING);
-        let mut best = self.attempt(volume, &even, &row)?;
+        let mut best = self.attempt(volume, &even, &row, observer)?;
         // A long row is right about where the spine is, whatever its names are worth.
         let doubtful = |attempt: &Attempt| {
             attempt.bodies.len() < FEW.max(row.len() / 2)
@@ -138,7 +166,7 @@ impl Reader {
         };
         if best.as_ref().is_none_or(doubtful) {
             for &single in &singles {
-                let other = self.attempt(volume, &even, &[single])?;
+                let other = self.attempt(volume, &even, &[single], observer)?;
                 let worth = |attempt: &Option<Attempt>| attempt.as_ref().map_or(0.0, Attempt::worth);
                 if worth(&other) > worth(&best) {
                     best = other;
@@ -149,13 +177,20 @@ impl Reader {
     }
 
     /// The bodies that can be reached from `start`, and what they read.
-    fn attempt(&self, volume: &Volume, even: &Even, start: &[[f64; 3]]) -> Result<Option<Attempt>> {
+    fn attempt(
+        &self,
+        volume: &Volume,
+        even: &Even,
+        start: &[[f64; 3]],
+        observer: &dyn Fn(Stage),
+    ) -> Result<Option<Attempt>> {
         let mut bodies =
             if start.is_empty() { Vec::new() } else { locate(even, self.bodies.as_ref(), start)? };
         bodies.retain(|body| inside(body.mm, &volume.geometry));
         if bodies.is_empty() {
             return Ok(None);
         }
+        observer(Stage::Names);
         let centres: Vec<[f64; 3]> = bodies.iter().map(|body| body.mm).collect();
         let even = Even::part(volume, &volume.geometry.around(&centres, NAMES_MARGIN), NAMES_SPACING);
         let looks = names::probabilities(&even, &self.names, &centres)?;

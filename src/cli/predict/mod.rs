@@ -10,22 +10,18 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::{Args, ValueEnum};
 
-use self::output::{Analysed, Output};
+use self::output::Output;
 use super::interrupt::{Interrupt, Interrupted};
-use super::models::Models;
 use super::options::{Computing, Sharding};
-use vertebrae::annotation::Centroid;
-use vertebrae::annotation::landmark::Landmark;
 use vertebrae::artifact::{self, File};
 use vertebrae::batch::{Failures, guarded, read_ahead};
-use vertebrae::device::Device;
+use vertebrae::pipeline::{Models, Pipeline, Stage};
 use vertebrae::progress::Progress;
 use vertebrae::report::collection::Collection;
 use vertebrae::report::layout::{self, Layout};
-use vertebrae::report::prediction::{self, Document, Image, SCHEMA, Shift, Vertebra, is_current};
+use vertebrae::report::prediction::{self, Document, Vertebra, is_current};
 use vertebrae::report::run::{self, Run as Record};
-use vertebrae::scan::{self, Frame, Listing, Scan, hounsfield};
-use vertebrae::spine::{self, Reader};
+use vertebrae::scan::{self, Listing, Scan};
 
 #[derive(Args)]
 pub struct Predict {
@@ -61,11 +57,12 @@ pub struct Predict {
     computing: Computing,
 }
 
+/// Parts of a scan's work that the bar shows: looking for the course, walking along the bodies, naming them, writing.
+const PARTS: usize = 4;
+
 /// What all scans of a run share.
 struct Run {
-    reader: Reader,
-    models: Vec<File>,
-    device: Device,
+    pipeline: Pipeline,
     layout: Layout,
 }
 
@@ -89,8 +86,7 @@ impl Predict {
             scans.retain(|path| !self.is_done(path, &layout, &models.files));
         }
         let kept = all - scans.len();
-        let device = self.computing.device();
-        let run = Run { reader: models.load(device)?, models: models.files, device, layout };
+        let run = Run { pipeline: Pipeline::load(&models, self.computing.device())?, layout };
         let interrupt = Interrupt::listen();
         let progress = Progress::on_stderr();
         let mut failures = Failures::default();
@@ -102,10 +98,12 @@ impl Predict {
         }
         let unlisted = failures.len();
         let mut done = 0;
-        progress.start(scans.len(), "scans");
+        progress.start_parts(scans.len(), PARTS, "scans");
         let read = |path: &Path| read(path, self.series.as_deref());
         let taken = read_ahead(&scans, read, |path, read| {
-            match read.and_then(|read| guarded(|| self.scan(path, read, &run))) {
+            let note =
+                if failures.is_empty() { String::new() } else { format!(", {} failed", failures.len()) };
+            match read.and_then(|read| guarded(|| self.scan(path, read, &run, &progress, &note))) {
                 Ok(document) => {
                     done += 1;
                     self.print(&document, &progress)?;
@@ -113,10 +111,9 @@ impl Predict {
                 Err(error) => {
                     self.forget(path, &run)?;
                     failures.add(path, error);
-                    progress.remark(format!("{} failed", failures.len()));
                 }
             }
-            progress.advance(1);
+            progress.whole();
             Ok(!interrupt.came())
         })?;
         progress.clear();
@@ -196,72 +193,29 @@ impl Predict {
         Ok(())
     }
 
-    fn scan(&self, path: &Path, read: Read, run: &Run) -> Result<Document> {
+    /// Analyses one scan and writes what was found; `note` stands behind the bar.
+    fn scan(&self, path: &Path, read: Read, run: &Run, progress: &Progress, note: &str) -> Result<Document> {
         let begin = Instant::now();
         let Read { scan, sha256, seconds } = read;
-        let frame = scan.frame.clone();
-        let mut warnings = scan.volume.warnings.clone();
-        let finding = hounsfield::judge(&scan.volume.voxels);
-        warnings.extend(finding.as_ref().map(|finding| finding.sentence.clone()));
-        let spine = run.reader.read(&scan.volume)?;
-        let found = &spine.vertebrae;
-        if found.is_empty() {
-            warnings.push(if spine.unnamed.is_empty() {
-                "no vertebra was found".to_owned()
-            } else {
-                format!(
-                    "it shows hardly a spine: {} things like bodies fit no levels, so none is named",
-                    spine.unnamed.len()
-                )
-            });
-        }
-        if let Some(turned) = spine.turned {
-            warnings.push(format!(
-                "the spine reads better {turned} than as the header says; compare the picture with the patient before \
-                 any name is used"
-            ));
-        }
-        let landmarks: Vec<Landmark> = found.iter().map(|found| landmark(found, &frame)).collect();
+        let observer = |stage: Stage| progress.part(1, &format!("{stage}{note}"));
+        let mut prediction = run.pipeline.predict_observed(&scan, &observer)?;
+        progress.part(1, &format!("writing{note}"));
         let (stem, other) = run.layout.free(&self.output, path, &sha256);
         if let Some(other) = other {
-            warnings.push(format!(
+            prediction.warnings.push(format!(
                 "{} holds the result of {}, another scan; the results of this one are named {}",
                 layout::document(&self.output, &run.layout.stem(path)).display(),
                 other.path.display(),
                 stem.display()
             ));
         }
-        let analysed = Analysed {
-            path,
-            stem: &stem,
-            frame: &frame,
-            volume: &scan.volume,
-            spine: &spine,
-            hounsfield: finding.is_none(),
-            landmarks: &landmarks,
-        };
         for output in &self.format {
-            warnings.extend(output.write(&self.output, &analysed)?);
+            let remark = output.write(&self.output, path, &stem, &scan, &prediction)?;
+            prediction.warnings.extend(remark);
         }
-        let document = Document {
-            schema: SCHEMA.to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            input: File { path: path.to_owned(), sha256 },
-            series: scan.series.clone(),
-            models: run.models.clone(),
-            image: Image::of(&frame.stored),
-            device: run.device.to_string(),
-            seconds: ((seconds + begin.elapsed().as_secs_f64()) * 100.0).round() / 100.0,
-            intensities: finding,
-            warnings,
-            turned: spine.turned,
-            shift: spine.shift.map(|shift| Shift::of(&shift)),
-            vertebrae: found
-                .iter()
-                .zip(&landmarks)
-                .map(|(found, landmark)| Vertebra::of(found, landmark, &frame.stored))
-                .collect(),
-        };
+        let input = File { path: path.to_owned(), sha256 };
+        let seconds = seconds + begin.elapsed().as_secs_f64();
+        let document = Document::of(&run.pipeline, &scan, prediction, input, seconds);
         artifact::write_json(&layout::document(&self.output, &stem), &document)?;
         Ok(document)
     }
@@ -303,15 +257,7 @@ impl Predict {
 
 fn read(path: &Path, series: Option<&str>) -> Result<Read> {
     let begin = Instant::now();
-    let scan = Scan::read_series(path, true, series)?;
+    let scan = Scan::read_as(path, true, series)?;
     let sha256 = scan::sha256(path)?;
     Ok(Read { scan, sha256, seconds: begin.elapsed().as_secs_f64() })
-}
-
-/// Where a found vertebra lies in the patient.
-fn landmark(found: &spine::Vertebra, frame: &Frame) -> Landmark {
-    let centroid = Centroid { level: found.level, mm: frame.to_stored(found.mm) };
-    let mut landmark = Landmark::of(&centroid, &frame.stored);
-    landmark.description = format!("confidence {:.2}", found.confidence);
-    landmark
 }

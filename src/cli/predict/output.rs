@@ -8,9 +8,10 @@ use clap::ValueEnum;
 use vertebrae::annotation::Centroid;
 use vertebrae::annotation::landmark::{Format, Landmark};
 use vertebrae::decoding::labels::labels;
+use vertebrae::pipeline::{Located, Prediction};
 use vertebrae::report::{self, layout};
-use vertebrae::scan::{Frame, Volume, nifti};
-use vertebrae::spine::{NAMES_SPACING, Spine};
+use vertebrae::scan::{Scan, nifti};
+use vertebrae::spine::NAMES_SPACING;
 use vertebrae::straighten::Even;
 
 /// What can be written for a scan.
@@ -38,20 +39,6 @@ pub enum Output {
 /// Hounsfield units shown black and white in previews: organs dark, bone bright, one scan like the next.
 const WINDOW: [f32; 2] = [-200.0, 800.0];
 
-/// A scan with what was found in it, ready to be written.
-pub struct Analysed<'a> {
-    pub path: &'a Path,
-    /// Where the results go in their folder, without an ending.
-    pub stem: &'a Path,
-    pub frame: &'a Frame,
-    /// Hounsfield units in LPS order.
-    pub volume: &'a Volume,
-    pub spine: &'a Spine,
-    /// Whether its values are Hounsfield units, as far as that can be told.
-    pub hounsfield: bool,
-    pub landmarks: &'a [Landmark],
-}
-
 impl Output {
     /// The file for a scan whose results go to `stem`.
     pub fn path(self, folder: &Path, stem: &Path) -> PathBuf {
@@ -68,24 +55,34 @@ impl Output {
         layout::with_ending(folder, stem, ending)
     }
 
-    /// Writes the file and returns what is to be said of it. The document is not written here: it comes last and
+    /// Writes the file of a scan that was read from `path` into `folder`, its results named by `stem`, and returns what is to be
+    /// said of it. The document is not written here: it comes last and
     /// says that the others are complete.
-    pub fn write(self, folder: &Path, result: &Analysed) -> Result<Option<String>> {
-        let target = self.path(folder, result.stem);
-        let Analysed { path, frame, volume, spine, landmarks, .. } = *result;
+    pub fn write(
+        self,
+        folder: &Path,
+        path: &Path,
+        stem: &Path,
+        scan: &Scan,
+        prediction: &Prediction,
+    ) -> Result<Option<String>> {
+        let target = self.path(folder, stem);
+        let (Scan { volume, frame, .. }, spine) = (scan, &prediction.spine);
         match self {
             Output::Json => {}
             Output::Preview => {
                 let seen = spine.even.as_ref().map_or_else(|| Even::of(volume, NAMES_SPACING), Even::clone);
                 let found: Vec<Centroid> = spine.centroids();
-                report::preview(&target, &seen, &found, result.hounsfield.then_some(WINDOW))?;
+                // Values that are no Hounsfield units are shown in a window of their own.
+                report::preview(&target, &seen, &found, prediction.intensities.is_none().then_some(WINDOW))?;
             }
             Output::Evidence => report::evidence(&target, spine)?,
             Output::Mask => {
                 nifti::write_labels(&target, &labels(&spine.centroids(), frame), path, &frame.stored)?;
             }
             Output::Markups | Output::Csv | Output::Verse | Output::Lml => {
-                let left_out = Format::of(&target)?.write(&target, landmarks, Some(&frame.stored))?;
+                let landmarks: Vec<Landmark> = prediction.vertebrae.iter().map(Located::landmark).collect();
+                let left_out = Format::of(&target)?.write(&target, &landmarks, Some(&frame.stored))?;
                 if !left_out.is_empty() {
                     let names: Vec<&str> = left_out.iter().map(|level| level.name()).collect();
                     return Ok(Some(format!("{} has no number in {}", names.join(", "), target.display())));

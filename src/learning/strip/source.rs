@@ -27,7 +27,7 @@ impl Source {
     pub fn read(path: &Path, spacing: f64) -> Result<Source> {
         let beside = lml::beside(path);
         let stored = lml::read(&beside)?;
-        let scan = Scan::read(path, true)?;
+        let scan = Scan::read(path)?;
         lml::check_inside(&stored, &scan.frame.stored).with_context(|| format!("{}", beside.display()))?;
         ensure!(stored.len() > 1, "{} names one vertebra; annotate at least two", beside.display());
         let oriented =

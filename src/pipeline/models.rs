@@ -1,14 +1,14 @@
-//! Where `predict` finds its models.
+//! Where models lie, and those that are part of the program.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use vertebrae::artifact::{self, File};
-use vertebrae::device::Device;
-use vertebrae::inference::network::Network;
-use vertebrae::network::{Kind, Reading, StripWeights, Weights};
-use vertebrae::spine::{Chain, Reader};
+use crate::artifact::{self, File};
+use crate::device::Device;
+use crate::inference::network::Network;
+use crate::network::{Kind, Reading, StripWeights, Weights};
+use crate::spine::{Chain, Reader};
 
 /// The models that are part of the program, by the names of their files.
 #[cfg(feature = "built-in-models")]
@@ -25,7 +25,7 @@ const NAMES: [&str; 3] = ["course.safetensors", "bodies.safetensors", "names.saf
 /// Further networks of names, which are averaged with the first.
 const FURTHER: &str = "names-";
 
-/// The models and where they come from.
+/// The models of a pipeline: where they lie, and what they contain.
 pub struct Models {
     /// Their files with their hashes.
     pub files: Vec<File>,
@@ -34,6 +34,12 @@ pub struct Models {
 }
 
 impl Models {
+    /// The models that come with the program: those in its folder `saved_models`, or else the ones that are part of it
+    /// (with the feature `built-in-models`).
+    pub fn built_in() -> Result<Models> {
+        Models::find(None)
+    }
+
     /// The models in `folder`, further networks of names among them, or else in `saved_models` of the working folder, beside the program, or of the
     /// checkout that the program was built in; failing all that, the ones that are part of the program.
     pub fn find(folder: Option<&Path>) -> Result<Models> {
@@ -61,7 +67,7 @@ impl Models {
         bail!("{} are not in {}; name their folder with --models", NAMES.join(", "), places.join(" or "))
     }
 
-    /// Brings them to a device.
+    /// Brings them to a device; errors name the file.
     pub fn load(&self, device: Device) -> Result<Reader> {
         let bytes = |index: usize| -> Result<Vec<u8>> {
             if self.built_in {

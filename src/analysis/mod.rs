@@ -67,6 +67,11 @@ pub struct Analysis {
     pub volume: Array3<f32>,
     /// What it was normalised with.
     pub scale: Scale,
+    /// Where its voxels lie, in mm from the scan's first voxel.
+    pub grid: Grid,
+    /// What the positions of [`Analysis::found`] are counted from, in mm from the scan's first voxel: the first voxel of
+    /// the volume in the original's way (docs/original.md §8.3), else the scan's own.
+    pub counted_from: [f64; 3],
     /// Its voxels that the detection network marked.
     pub detected_voxels: usize,
     /// From the head down.
@@ -124,12 +129,14 @@ pub fn analyse(
     progress.clear();
     stages.aggregation_begins()?;
     let found = match (settings.decode, &answers.names) {
-        // The original counts from the first voxel of its resampled volume, and so do the figures compared with it
-        // (docs/original.md §8.3): where slices are thick, that is a millimetre or two beside the scan's first voxel.
-        (Decode::Median(thresholds), _) => by_median(&levels, spacing, &thresholds)
-            .into_iter()
-            .map(|vertebra| Found { vertebra, certainty: None })
-            .collect(),
+        // The original counts from the first voxel of its resampled volume, and so do the figures compared with it:
+        // where slices are thick, that is a millimetre or two beside the scan's first voxel.
+        (Decode::Median(thresholds), _) => {
+            by_median(&levels, &Grid { origin: [0.0; 3], ..grid }, &thresholds)
+                .into_iter()
+                .map(|vertebra| Found { vertebra, certainty: None })
+                .collect()
+        }
         // A network of whole volumes parts the bodies itself.
         (Decode::Sequence, Some(_)) => {
             sequence(decoding::bodies::candidates(&answers.fields()), spacing, extent)
@@ -137,7 +144,11 @@ pub fn analyse(
         (Decode::Sequence, None) => sequence(runs::candidates(&levels, &grid), spacing, extent),
     };
     let detected_voxels = mask.iter().filter(|&&value| value > 0).count();
-    Ok(Analysis { volume, scale, detected_voxels, found })
+    let counted_from = match settings.decode {
+        Decode::Median(_) => grid.origin,
+        Decode::Sequence => [0.0; 3],
+    };
+    Ok(Analysis { volume, scale, grid, counted_from, detected_voxels, found })
 }
 
 /// The most likely sequence over candidate bodies of a scan that ends at `extent`, in mm.
@@ -224,5 +235,11 @@ mod tests {
             assert!((mm - middle).abs() <= 0.5, "{:?} {expected:?}", found.vertebra.mm);
         }
         assert!(found.certainty.is_none());
+        // The first resampled voxel lies two millimetres below the first slice's middle; together both lie in the scan's middle.
+        assert_eq!(analysis.counted_from, [-0.5, -0.5, -2.0]);
+        for axis in 0..3 {
+            let mm = found.vertebra.mm[axis] + analysis.counted_from[axis];
+            assert!((mm - [20.0, 18.0, 17.5][axis]).abs() <= 0.5, "{mm}");
+        }
     }
 }

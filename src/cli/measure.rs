@@ -176,10 +176,14 @@ impl Measure {
         let Annotated { scan, centroids, stored } = self.reading.annotated(path)?;
         let frame = scan.frame.clone();
         progress.aside(|| text.scan(number, path))?;
-        let Analysis { volume, detected_voxels, found, .. } =
+        let Analysis { volume, grid, counted_from, detected_voxels, found, .. } =
             analyse(scan, networks, settings, text, progress)?;
-        let in_lps: Vec<Centroid> = found.iter().map(|found| found.vertebra.centroid()).collect();
-        report::sagittal(&self.picture(path), &volume, settings.spacing, &centroids, &in_lps)?;
+        let in_scan = |found: &Found| {
+            let centroid = found.vertebra.centroid();
+            Centroid { mm: std::array::from_fn(|axis| centroid.mm[axis] + counted_from[axis]), ..centroid }
+        };
+        let in_lps: Vec<Centroid> = found.iter().map(in_scan).collect();
+        report::sagittal(&self.picture(path), &volume, &grid, &centroids, &in_lps)?;
 
         // What is printed and compared stays in the scan's own frame.
         let (vertebrae, certainties): (Vec<Vertebra>, Vec<Option<Certainty>>) = found

@@ -4,6 +4,7 @@ use ndarray::Array3;
 
 use crate::anatomy::Level;
 use crate::annotation::Centroid;
+use crate::scan::Grid;
 
 /// A vertebra found in a scan.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,8 +49,8 @@ impl Thresholds {
 
 /// The kept levels from the head down: the median per axis of their voxels, to 0.01 mm.
 ///
-/// `levels` holds label values on a grid of `spacing` mm.
-pub fn by_median(levels: &Array3<u8>, spacing: f64, thresholds: &Thresholds) -> Vec<Vertebra> {
+/// `levels` holds label values on a grid; positions are what the grid counts from.
+pub fn by_median(levels: &Array3<u8>, grid: &Grid, thresholds: &Thresholds) -> Vec<Vertebra> {
     // Per label and axis: how many voxels lie at each index. A median needs no more.
     let shape = levels.shape();
     let longest = shape.iter().copied().max().unwrap_or(0);
@@ -67,9 +68,10 @@ pub fn by_median(levels: &Array3<u8>, spacing: f64, thresholds: &Thresholds) -> 
         .filter_map(|level| {
             let axes = &counts[level.value() as usize];
             let voxels: usize = axes[0].iter().sum();
-            thresholds.keep(level, voxels, spacing).then(|| Vertebra {
+            let middle = || std::array::from_fn(|axis| median(&axes[axis], voxels));
+            thresholds.keep(level, voxels, grid.spacing).then(|| Vertebra {
                 level,
-                mm: std::array::from_fn(|axis| hundredth(median(&axes[axis], voxels) * spacing)),
+                mm: grid.mm(middle()).map(hundredth),
                 voxels,
             })
         })
@@ -98,6 +100,10 @@ pub fn hundredth(value: f64) -> f64 {
 mod tests {
     use super::*;
 
+    fn grid(levels: &Array3<u8>, spacing: f64) -> Grid {
+        Grid { shape: levels.dim().into(), spacing, origin: [0.0; 3] }
+    }
+
     const ALL: Thresholds = Thresholds { diameter_share: 0.0, least: 0.0 };
 
     #[test]
@@ -106,27 +112,30 @@ mod tests {
         for index in [[0, 0, 1], [1, 5, 1], [5, 1, 2], [2, 2, 2]] {
             levels[index] = 20;
         }
-        let vertebrae = by_median(&levels, 1.0, &ALL);
+        let vertebrae = by_median(&levels, &grid(&levels, 1.0), &ALL);
         assert_eq!(vertebrae.len(), 1);
         assert_eq!((vertebrae[0].level.name(), vertebrae[0].voxels), ("L1", 4));
         assert_eq!(vertebrae[0].mm, [1.5, 1.5, 1.5]);
-        assert_eq!(by_median(&levels, 2.0, &ALL)[0].mm, [3.0, 3.0, 3.0]);
+        let coarse = Grid { origin: [0.0, -1.0, 0.5], ..grid(&levels, 2.0) };
+        assert_eq!(by_median(&levels, &coarse, &ALL)[0].mm, [3.0, 2.0, 3.5]);
     }
 
     #[test]
     fn a_label_needs_more_voxels_than_its_threshold() {
         let mut levels = Array3::zeros((20, 20, 20));
         levels.slice_mut(ndarray::s![..10, ..10, ..10]).fill(3);
-        let keep = |least| by_median(&levels, 1.0, &Thresholds { diameter_share: 0.0, least }).len();
+        let fine = grid(&levels, 1.0);
+        let keep = |least| by_median(&levels, &fine, &Thresholds { diameter_share: 0.0, least }).len();
         assert_eq!((keep(999.0), keep(1000.0)), (1, 0));
         // C3: 0.4 · 16.5³ = 1796.85; at 2 mm the same voxels make eight times the volume.
         let thresholds = Thresholds { diameter_share: 0.4, least: 0.0 };
-        assert_eq!(by_median(&levels, 1.0, &thresholds).len(), 0);
-        assert_eq!(by_median(&levels, 2.0, &thresholds).len(), 1);
+        assert_eq!(by_median(&levels, &fine, &thresholds).len(), 0);
+        assert_eq!(by_median(&levels, &grid(&levels, 2.0), &thresholds).len(), 1);
     }
 
     #[test]
     fn values_that_name_no_level_are_passed_over() {
-        assert!(by_median(&Array3::from_elem((9, 9, 9), 27), 1.0, &ALL).is_empty());
+        let levels = Array3::from_elem((9, 9, 9), 27);
+        assert!(by_median(&levels, &grid(&levels, 1.0), &ALL).is_empty());
     }
 }

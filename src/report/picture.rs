@@ -26,17 +26,19 @@ const THICKNESS: usize = 2;
 
 /// Saves the mid-sagittal view: anterior left, head up.
 ///
-/// `volume` is `[x, y, z]` in LPS order on a grid of `spacing` mm; centroids are in mm on it. Each
+/// `volume` is `[x, y, z]` in LPS order on a grid; centroids are in mm as the grid counts them. Each
 /// row of the picture shows the slice on which the spine lies at that height.
 pub fn sagittal(
     path: &Path,
     volume: &Array3<f32>,
-    spacing: f64,
+    grid: &Grid,
     annotated: &[Centroid],
     found: &[Centroid],
 ) -> Result<()> {
+    let [annotated, found] = [annotated, found].map(|centroids| on_grid(centroids, grid));
+    let [annotated, found] = [&annotated[..], &found[..]];
     let spine = if annotated.is_empty() { found } else { annotated };
-    let panel = Panel::new(volume, spacing, spine, Seen::FromTheSide, f64::INFINITY, MARGIN);
+    let panel = Panel::new(volume, grid.spacing, spine, Seen::FromTheSide, f64::INFINITY, MARGIN);
     let [width, height] = panel.size();
     let mut canvas = Canvas::new(width + 2 * MARGIN, height + FOOT, [0, 0, 0])?;
     panel.paint(&mut canvas, None);
@@ -66,12 +68,8 @@ pub fn sagittal(
 /// `window` holds the intensities shown as black and white; without it each view has its own.
 pub fn preview(path: &Path, even: &Even, found: &[Centroid], window: Option<[f32; 2]>) -> Result<()> {
     let volume = &even.voxels.mapv(f32::from);
-    let Grid { spacing, origin, .. } = even.grid;
-    let on_grid = |centroid: &Centroid| Centroid {
-        mm: std::array::from_fn(|axis| centroid.mm[axis] - origin[axis]),
-        ..*centroid
-    };
-    let found: &Vec<Centroid> = &found.iter().map(on_grid).collect();
+    let spacing = even.grid.spacing;
+    let found: &[Centroid] = &on_grid(found, &even.grid);
     let side = Panel::new(volume, spacing, found, Seen::FromTheSide, AROUND, 0);
     let [width, height] = side.size();
     let front = Panel::new(volume, spacing, found, Seen::FromTheFront, AROUND, width + MARGIN);
@@ -86,6 +84,15 @@ pub fn preview(path: &Path, even: &Even, found: &[Centroid], window: Option<[f32
         canvas.line([right - 12.0, y], [to - 7.0, y], 0.5, FOUND);
     }
     canvas.save(path)
+}
+
+/// Centroids in mm from a grid's first voxel.
+fn on_grid(centroids: &[Centroid], grid: &Grid) -> Vec<Centroid> {
+    let on_grid = |centroid: &Centroid| Centroid {
+        mm: std::array::from_fn(|axis| centroid.mm[axis] - grid.origin[axis]),
+        ..*centroid
+    };
+    centroids.iter().map(on_grid).collect()
 }
 
 /// From where a panel looks at the patient.
@@ -250,7 +257,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tiny.png");
         for draw in [
-            |path: &Path| sagittal(path, &Array3::zeros((1, 1, 1)), 1.0, &[], &[]),
+            |path: &Path| {
+                sagittal(path, &Array3::zeros((1, 1, 1)), &even(Array3::zeros((1, 1, 1))).grid, &[], &[])
+            },
             |path: &Path| preview(path, &even(Array3::zeros((1, 1, 1))), &[], None),
         ] {
             draw(&path).unwrap();

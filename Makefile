@@ -143,6 +143,7 @@ $(MODEL_WORK)/spines/.done: | $(VERTEBRAE)
 		ln -s $(abspath $(CASES))/$$name.nii.gz $(abspath $(CASES))/$$name.lml $(@D)/$$set/$$part/ || exit 1; \
 	done < $(CASES)/SPLIT
 	$(VERTEBRAE) gen-phantom $(@D)/learn/phantoms --cohort hospital --voxel 2 --scans 60 --seed 501
+	$(VERTEBRAE) gen-phantom $(@D)/learn/phantoms --cohort hospital --voxel 2 --scans 180 --seed 502
 	@touch $@
 
 bodies names: $(MODEL_WORK)/spines/.done

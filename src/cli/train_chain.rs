@@ -10,7 +10,7 @@ use super::options::Computing;
 use vertebrae::annotation::{Centroid, lml};
 use vertebrae::batch::Failures;
 use vertebrae::evaluation::calibration::{Judged, expected_error};
-use vertebrae::learning::strip::chain::{Read, fit, likelihood};
+use vertebrae::learning::strip::chain::{self, Read, fit, likelihood};
 use vertebrae::network::{Reading, StripWeights};
 use vertebrae::pipeline::Models;
 use vertebrae::progress::Progress;
@@ -109,14 +109,20 @@ impl TrainChain {
 }
 
 /// How well names are calibrated.
-fn figures(names: &[(f64, bool)]) -> String {
-    let judged: Vec<Judged> =
-        names.iter().map(|&(confidence, right)| Judged { confidence, flagged: false, right }).collect();
+fn figures(names: &[chain::Judged]) -> String {
+    let judge = |name: &chain::Judged| Judged {
+        confidence: name.confidence,
+        flagged: name.flagged,
+        right: name.right,
+    };
+    let judged: Vec<Judged> = names.iter().map(judge).collect();
     let right = judged.iter().filter(|name| name.right).count();
     let mean = judged.iter().map(|name| name.confidence).sum::<f64>() / judged.len() as f64;
     format!(
-        "{right} of {} names right, mean confidence {mean:.3}, expected calibration error {:.3}",
+        "{right} of {} names right, mean confidence {mean:.3}, expected calibration error {:.3}, marked {} wrong and {} right",
         judged.len(),
-        expected_error(&judged)
+        expected_error(&judged),
+        judged.iter().filter(|name| !name.right && name.marked()).count(),
+        judged.iter().filter(|name| name.right && name.marked()).count()
     )
 }

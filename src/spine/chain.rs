@@ -35,12 +35,22 @@ pub struct Chain {
     pub leave_out: f64,
     /// Weight of a distance's deviation from the usual one.
     pub geometry: f64,
+    /// A name whose runner-up is likelier than this is flagged.
+    pub ambiguous: f64,
 }
 
 /// What the network is taught with, and what serves until it is fitted.
 impl Default for Chain {
     fn default() -> Chain {
-        Chain { doubt: 0.04, counted: 6.0, power: 0.7, miss: 4.0, leave_out: 2.0, geometry: 0.4 }
+        Chain {
+            doubt: 0.04,
+            counted: 6.0,
+            power: 0.7,
+            miss: 4.0,
+            leave_out: 2.0,
+            geometry: 0.4,
+            ambiguous: 0.25,
+        }
     }
 }
 
@@ -58,9 +68,10 @@ impl Chain {
     pub fn of(metadata: &BTreeMap<String, String>) -> Result<Chain> {
         let Some(text) = metadata.get(CHAIN) else { return Ok(Chain::default()) };
         let chain: Chain = serde_json::from_str(text).context("its chain cannot be read")?;
-        let Chain { doubt, counted, power, miss, leave_out, geometry } = chain;
-        let usual =
-            [counted, power, miss, leave_out, geometry].iter().all(|part| (0.0..=100.0).contains(part));
+        let Chain { doubt, counted, power, miss, leave_out, geometry, ambiguous } = chain;
+        let usual = [counted, power, miss, leave_out, geometry, ambiguous]
+            .iter()
+            .all(|part| (0.0..=100.0).contains(part));
         ensure!(usual && (1e-6..1.0).contains(&doubt) && counted >= 1.0, "its chain cannot be: {chain:?}");
         Ok(chain)
     }
@@ -76,6 +87,7 @@ impl Chain {
             miss: -self.miss,
             leave_out: [1.0, -self.leave_out],
             geometry: self.geometry,
+            ambiguous: self.ambiguous,
             ..Prices::STRAIGHT
         }
     }

@@ -60,8 +60,6 @@ pub struct Named {
     pub flags: Vec<Flag>,
 }
 
-/// A label whose runner-up is likelier than this may be off by one.
-const AMBIGUOUS: f64 = 0.25;
 /// A spine that is likelier than this to have a vertebra more or less than usual is flagged.
 const UNUSUAL: f64 = 0.2;
 
@@ -75,7 +73,7 @@ pub fn decode(bodies: &[Body], evidence: &Evidence) -> Result<Vec<Named>> {
 pub fn name(bodies: &[Body], judged: &[Judged], prices: &Prices) -> Vec<Named> {
     let name = |link: chain::Link| {
         let body = &bodies[link.body];
-        let ambiguous = link.alternatives.first().is_some_and(|(_, share)| *share > AMBIGUOUS);
+        let ambiguous = link.alternatives.first().is_some_and(|(_, share)| *share > prices.ambiguous);
         let mut flags = Vec::new();
         flags.extend(ambiguous.then_some(Flag::ShiftAmbiguous));
         flags.extend((link.transitional || link.unusual > UNUSUAL).then_some(Flag::PossibleTransitional));

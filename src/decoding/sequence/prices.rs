@@ -26,6 +26,8 @@ pub struct Prices {
     pub geometry_of_size: Option<f64>,
     /// Factor of the evidence against a body that is left out, and what is added.
     pub leave_out: [f64; 2],
+    /// A label whose runner-up is likelier than this may be off by one.
+    pub ambiguous: f64,
     /// What is known of neighbouring bodies tells the same thing several times; probabilities are
     /// softened by as much.
     pub temperature: f64,
@@ -44,6 +46,7 @@ impl Prices {
         geometry: 2.0,
         geometry_of_size: Some(4.0),
         leave_out: [2.8, -10.0],
+        ambiguous: 0.25,
         temperature: 5.0,
     };
 
@@ -58,6 +61,7 @@ impl Prices {
         geometry: 0.5,
         geometry_of_size: None,
         leave_out: [1.0, -3.0],
+        ambiguous: 0.25,
         temperature: 1.0,
     };
 }
@@ -74,6 +78,7 @@ impl Prices {
         geometry: 0.4,
         geometry_of_size: None,
         leave_out: [1.0, -2.0],
+        ambiguous: 0.25,
         temperature: 1.0,
     };
 }

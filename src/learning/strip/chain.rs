@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use crate::anatomy::Level;
 use crate::annotation::Centroid;
+use crate::decoding::sequence::{Flag, Named};
 use crate::scan::distance;
 use crate::spine::Chain;
 
@@ -22,6 +23,9 @@ const INERTIA: f64 = 1.0;
 /// Steps of the search, as logarithms of factors, and how small they get.
 const FIRST: f64 = 0.5;
 const LAST: f64 = 0.01;
+/// Share of right names that may be flagged, and what a runner-up has to reach at least and at most to be.
+const FLAGGED: f64 = 0.07;
+const AMBIGUOUS: [f64; 2] = [0.05, 0.25];
 /// Where searches begin: the usual chain, and one that believes the network far less, since a wrong run that all but
 /// cannot be says nothing of which way to go.
 const STARTS: [[f64; 6]; 2] = [[0.0; 6], [1.5, -1.2, -0.5, 0.0, 0.0, 0.0]];
@@ -35,6 +39,19 @@ pub struct Read {
     pub looks: Array2<f64>,
     /// What each is.
     pub truth: Vec<Truth>,
+}
+
+/// A name that can be judged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Judged {
+    /// How sure it was.
+    pub confidence: f64,
+    /// How likely the likeliest other level was.
+    pub runner_up: f64,
+    /// Whether it was flagged as possibly shifted or of a spine with another number of vertebrae.
+    pub flagged: bool,
+    /// Whether it was right.
+    pub right: bool,
 }
 
 /// What a found body is.
@@ -68,14 +85,23 @@ impl Read {
     }
 
     /// How sure the likeliest names are, and whether each is right, of the bodies that are annotated.
-    pub fn names(&self, chain: &Chain) -> Vec<(f64, bool)> {
+    pub fn names(&self, chain: &Chain) -> Vec<Judged> {
         let named = chain.name(&self.centres, &self.looks).named;
-        let judge = |named: &crate::decoding::sequence::Named| match self.truth[named.body] {
-            Truth::Level(level) => Some((named.confidence, level == named.level)),
-            Truth::None => Some((named.confidence, false)),
+        let judge = |named: &Named| match self.truth[named.body] {
+            Truth::Level(level) => Some(level == named.level),
+            Truth::None => Some(false),
             Truth::Unknown => None,
         };
-        named.iter().filter_map(judge).collect()
+        let doubt = |flag: &Flag| matches!(flag, Flag::ShiftAmbiguous | Flag::PossibleTransitional);
+        let judged = |named: &Named| {
+            Some(Judged {
+                confidence: named.confidence,
+                runner_up: named.alternatives.first().map_or(0.0, |(_, share)| *share),
+                flagged: named.flags.iter().any(doubt),
+                right: judge(named)?,
+            })
+        };
+        named.iter().filter_map(judged).collect()
     }
 }
 
@@ -112,7 +138,7 @@ pub fn likelihood(spines: &[&Read], chain: &Chain) -> f64 {
 
 /// The numbers of a chain as logarithms of their ratio to the usual ones.
 fn numbers(chain: &mut Chain) -> [&mut f64; 6] {
-    let Chain { doubt, counted, power, miss, leave_out, geometry } = chain;
+    let Chain { doubt, counted, power, miss, leave_out, geometry, ambiguous: _ } = chain;
     [doubt, counted, power, miss, leave_out, geometry]
 }
 
@@ -141,7 +167,18 @@ pub fn fit(spines: &[&Read]) -> Chain {
     let searches = STARTS.map(|start| search(start, &worth));
     let best =
         searches.into_iter().fold(searches[0], |best, other| if other.1 > best.1 { other } else { best });
-    changed(best.0)
+    let chain = changed(best.0);
+    let names: Vec<Judged> = spines.iter().flat_map(|read| read.names(&chain)).collect();
+    Chain { ambiguous: ambiguous(&names), ..chain }
+}
+
+/// The least share of a runner-up above which few of the right names are: as many wrong ones as can be had are
+/// flagged, and not so many right ones that nobody looks at flags.
+fn ambiguous(names: &[Judged]) -> f64 {
+    let mut right: Vec<f64> = names.iter().filter(|name| name.right).map(|name| name.runner_up).collect();
+    right.sort_by(|a, b| b.total_cmp(a));
+    let above = (FLAGGED * right.len() as f64) as usize;
+    right.get(above).copied().unwrap_or(0.0).clamp(AMBIGUOUS[0], AMBIGUOUS[1])
 }
 
 /// The best place that a search from a start comes to, and what it is worth.
@@ -193,7 +230,7 @@ mod tests {
 
     fn confidence(read: &Read, chain: &Chain) -> f64 {
         let names = read.names(chain);
-        names.iter().map(|(confidence, _)| confidence).sum::<f64>() / names.len() as f64
+        names.iter().map(|name| name.confidence).sum::<f64>() / names.len() as f64
     }
 
     #[test]
@@ -227,5 +264,18 @@ mod tests {
         );
         let between = super::truth(&[[0.0, 40.0, 70.0]], &annotated);
         assert_eq!(between, [Truth::None]);
+    }
+
+    #[test]
+    fn few_right_names_are_flagged_and_as_many_wrong_ones_as_that_allows() {
+        let name =
+            |runner_up: f64, right| Judged { confidence: 1.0 - runner_up, runner_up, flagged: false, right };
+        let names: Vec<Judged> = (0..100).map(|index| name(0.0018 * f64::from(index), true)).collect();
+        let threshold = ambiguous(&names);
+        let flagged = names.iter().filter(|name| name.runner_up > threshold).count();
+        assert_eq!((flagged, threshold), (7, 0.0018 * 92.0));
+        // Nobody looks at what is all but sure, and what is not has to be flagged.
+        assert_eq!(ambiguous(&[name(0.0, true), name(0.3, false)]), AMBIGUOUS[0]);
+        assert_eq!(ambiguous(&[name(0.4, true), name(0.4, true)]), AMBIGUOUS[1]);
     }
 }

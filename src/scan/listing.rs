@@ -171,13 +171,19 @@ pub fn name(path: &Path) -> String {
     };
     let file = file.to_string_lossy();
     let endings = ENDINGS.into_iter().chain([".img.gz", ".img"]);
-    let stem = endings.filter_map(|ending| file.strip_suffix(ending)).next();
+    let stem = endings.filter_map(|ending| without(&file, ending)).next();
     stem.unwrap_or(&file).to_owned()
 }
 
 fn is_scan(path: &Path) -> bool {
     let file = path.file_name().unwrap_or_default().to_string_lossy();
-    !file.starts_with('.') && ENDINGS.iter().any(|ending| file.ends_with(ending))
+    !file.starts_with('.') && ENDINGS.iter().any(|ending| without(&file, ending).is_some())
+}
+
+/// A name without an ending, in capitals or not: some systems write all names in capitals.
+fn without<'a>(file: &'a str, ending: &str) -> Option<&'a str> {
+    let at = file.len().checked_sub(ending.len())?;
+    file.get(at..).filter(|end| end.eq_ignore_ascii_case(ending)).map(|_| &file[..at])
 }
 
 /// Whether a file is a labelled spine of an earlier run: results may lie among the scans.
@@ -197,6 +203,10 @@ mod tests {
         assert_eq!(name(Path::new("b/x.nii")), "x");
         assert_eq!(name(Path::new("b/x.img.gz")), "x");
         assert_eq!(name(Path::new("series/1.2.840.1/")), "1.2.840.1");
+        assert_eq!(name(Path::new("B/SCAN.NII.GZ")), "SCAN");
+        assert!(
+            is_scan(Path::new("B/é.Nii")) && !is_scan(Path::new("nii.gz")) && !is_scan(Path::new("é.gz"))
+        );
     }
 
     #[test]

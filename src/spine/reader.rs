@@ -29,11 +29,15 @@ const FEW: usize = 3;
 
 /// Evidence of a body that is worth nothing: about that of one that looks like no level.
 const WORTHLESS: f64 = 2.0;
-/// A picture whose best reading has less evidence shows hardly a spine: a leg, a head, a phantom.
-const HARDLY: f64 = -1.9;
+/// A picture whose best reading has less evidence shows hardly a spine: legs have -3.8, the least known of 72 scans -2.3.
+const HARDLY: f64 = -2.8;
+/// No name of a picture whose reading has less evidence is certain.
+const POOR: f64 = -1.9;
 /// A turned reading has so much more evidence than the picture as it is; a scan with a lying header has 1.4 and more,
 /// a sharp chest with another field of view was 0.3 off.
 const CLEARLY: f64 = 0.5;
+/// And so much in itself: a scan with a lying header, read turned, has -0.5, that chest had -1.5.
+const CONVINCING: f64 = -1.2;
 /// Evidence from which on a reading is too good for a turned picture, so that none is tried.
 const DOUBTED: f64 = -0.6;
 /// Confidence below which a name is flagged.
@@ -221,7 +225,8 @@ impl Reader {
         if let Some(Askew { upright, .. }) = turned {
             vertebrae.iter_mut().for_each(|vertebra| vertebra.confidence *= upright);
         }
-        for vertebra in vertebrae.iter_mut().filter(|vertebra| vertebra.confidence < UNCERTAIN) {
+        let poor = reading.evidence < POOR;
+        for vertebra in vertebrae.iter_mut().filter(|vertebra| poor || vertebra.confidence < UNCERTAIN) {
             vertebra.flags.push(Flag::Uncertain);
         }
         let turned = turned.map(|askew| askew.turned);
@@ -240,7 +245,8 @@ impl Reader {
         for turned in Turned::ALL {
             let other = turned::turned(even, &self.names[..1], &self.chain, bodies, turned)?.evidence;
             sum += (weight * (other - evidence)).exp();
-            if other > best.map_or(evidence + CLEARLY, |(_, evidence)| evidence) {
+            let least = (evidence + CLEARLY).max(CONVINCING);
+            if other > best.map_or(least, |(_, evidence)| evidence) {
                 best = Some((turned, other));
             }
         }

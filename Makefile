@@ -117,6 +117,7 @@ FOLD := $(MODEL_WORK)/folds
 PHANTOM_BODIES ?= --epochs 2 --learning-rate 0.002 --weight-decay 0.02 --seed 11
 PHANTOM_NAMES ?= --epochs 4 --learning-rate 0.002 --weight-decay 0.03 --seed 12
 BODIES ?= $(SHARES) --epochs 4 --learning-rate 0.002 --weight-decay 0.02
+ALL_BODIES ?= $(SHARES) --epochs 2 --learning-rate 0.001 --weight-decay 0.02 --seed 5
 NAMES ?= $(MORE_PHANTOMS) --epochs 4 --learning-rate 0.002 --weight-decay 0.03
 ALL_NAMES ?= $(MORE_PHANTOMS) --epochs 4 --learning-rate 0.0015 --weight-decay 0.03 --seed 21
 OTHER_NAMES ?= $(SHARES) --epochs 14 --learning-rate 0.0015 --weight-decay 0.03
@@ -167,9 +168,12 @@ $(MODEL_WORK)/phantom-bodies.safetensors $(MODEL_WORK)/phantom-names.safetensors
 		$(MODEL_WORK)/phantom-%.safetensors: $(MODEL_WORK)/spines/.done
 	$(VERTEBRAE) train-$* $(<D)/learn/phantoms $(<D)/dev $@ $(PHANTOM_$(shell echo $* | tr a-z A-Z)) $(LOG)
 
-bodies: $(MODEL_WORK)/phantom-bodies.safetensors
-	$(VERTEBRAE) train-bodies $(MODEL_WORK)/spines/learn $(MODEL_WORK)/spines/dev saved_models/bodies.safetensors \
-		--half --start $< $(BODIES) $(LOG)
+$(MODEL_WORK)/learned/bodies.safetensors: $(MODEL_WORK)/phantom-bodies.safetensors
+	$(VERTEBRAE) train-bodies $(MODEL_WORK)/spines/learn $(MODEL_WORK)/spines/dev $@ --half --start $< $(BODIES) $(LOG)
+
+bodies: $(MODEL_WORK)/learned/bodies.safetensors $(MODEL_WORK)/spines/all/.done
+	$(VERTEBRAE) train-bodies $(MODEL_WORK)/spines/all $(MODEL_WORK)/spines/dev saved_models/bodies.safetensors \
+		--half --start $< $(ALL_BODIES) $(LOG)
 
 # Names learned without the dev scans: those of one kind are a step to a shipped network, those of the other only measured.
 $(MODEL_WORK)/learned/names-2.safetensors: $(MODEL_WORK)/spines/.done
@@ -224,8 +228,8 @@ chain: folds
 models: course bodies names chain
 
 # The tables of docs/accuracy.md: the folds, the dev scans by networks that have not learned from them, unseen phantoms.
-accuracy: folds $(MODEL_WORK)/learned/names.safetensors $(MODEL_WORK)/learned/names-2.safetensors
-	ln -sf $(abspath saved_models)/course.safetensors $(abspath saved_models)/bodies.safetensors $(MODEL_WORK)/learned/
+accuracy: folds $(foreach m,bodies names names-2,$(MODEL_WORK)/learned/$m.safetensors)
+	ln -sf $(abspath saved_models)/course.safetensors $(MODEL_WORK)/learned/
 	$(VERTEBRAE) train-chain $(MODEL_WORK)/learned/names.safetensors $(foreach k,$(FOLDS),--fold $(FOLD)/$k/held $(FOLD)/$k/models)
 	rm -rf $(MODEL_WORK)/accuracy && mkdir -p $(MODEL_WORK)/accuracy
 	$(VERTEBRAE) gen-phantom $(MODEL_WORK)/unseen --cohort hospital --voxel 2 --scans 40 --seed 4040

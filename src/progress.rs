@@ -55,13 +55,13 @@ impl Progress {
         self.bar.inc(steps as u64);
     }
 
-    /// Says that `steps` parts of an item are behind it when this one begins, and what it is called.
-    pub fn part(&self, steps: usize, name: &str) {
+    /// Begins the next part of an item, and says what it is called.
+    pub fn part(&self, name: &str) {
         let parts = self.parts.load(Ordering::Relaxed) as u64;
         let (item, of) = (self.bar.position() / parts + 1, self.bar.length().unwrap_or(0) / parts);
         // An item that repeats a part goes no further than its end.
         let last = item * parts - 1;
-        self.bar.set_position((self.bar.position() + steps as u64).min(last));
+        self.bar.set_position((self.bar.position() + 1).min(last));
         self.bar.set_message(format!("{item}/{of} {name}"));
     }
 

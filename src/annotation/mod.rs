@@ -1,10 +1,13 @@
 //! Vertebra centroids on disk and in memory.
 
+mod annotated;
 pub mod landmark;
 pub mod lml;
 mod markups;
 mod table;
 pub mod verse;
+
+pub use self::annotated::Annotated;
 
 use crate::anatomy::Level;
 

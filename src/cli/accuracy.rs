@@ -10,7 +10,6 @@ use serde::Deserialize;
 use super::options::positive;
 use vertebrae::annotation::{Centroid, lml};
 use vertebrae::artifact;
-use vertebrae::decoding::sequence::Flag;
 use vertebrae::evaluation::REACH;
 use vertebrae::evaluation::accuracy::{Case, Certainty, tables};
 use vertebrae::evaluation::calibration;
@@ -93,10 +92,9 @@ fn predicted(folder: &Path) -> Result<Vec<Case>> {
             level: found.label,
             mm: std::array::from_fn(|axis| found.voxel[axis] * spacing[axis]),
         };
-        let doubt = |flag: &Flag| matches!(flag, Flag::ShiftAmbiguous | Flag::PossibleTransitional);
         let certainty = |found: &prediction::Vertebra| Certainty {
             confidence: found.confidence,
-            flagged: found.flags.iter().any(doubt),
+            flagged: found.flags.iter().any(|flag| flag.doubts_level()),
         };
         let along = document.image.orientation.find(['S', 'I']);
         Ok(Case {

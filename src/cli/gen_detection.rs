@@ -6,7 +6,8 @@ use anyhow::Result;
 use clap::Args;
 
 use super::generating::for_each_scan;
-use super::options::{Annotated, Reading, Sharding, at_least_one, size};
+use super::options::{Reading, Sharding, at_least_one, size};
+use vertebrae::annotation::Annotated;
 use vertebrae::sampling::{labelling, npy, patches};
 
 #[derive(Args)]

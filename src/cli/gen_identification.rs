@@ -6,7 +6,8 @@ use anyhow::{Result, ensure};
 use clap::Args;
 
 use super::generating::for_each_scan;
-use super::options::{Annotated, Reading, Sharding, at_least_one, not_negative, size};
+use super::options::{Reading, Sharding, at_least_one, not_negative, size};
+use vertebrae::annotation::Annotated;
 use vertebrae::sampling::{labelling, npy, slabs};
 
 #[derive(Args)]

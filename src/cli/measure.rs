@@ -7,10 +7,10 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::options::{Annotated, Computing, Cutting, Reading, not_negative, positive, size};
+use super::options::{Computing, Cutting, Reading, not_negative, positive, size};
 use vertebrae::analysis::{Analysis, Certainty, Decode, Found, Settings, analyse};
 use vertebrae::anatomy::Region;
-use vertebrae::annotation::Centroid;
+use vertebrae::annotation::{Annotated, Centroid};
 use vertebrae::batch::Failures;
 use vertebrae::decoding::{Thresholds, Vertebra};
 use vertebrae::device::Device;

@@ -2,16 +2,15 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 
-use vertebrae::annotation::{Centroid, lml};
+use vertebrae::annotation::Annotated;
 use vertebrae::batch::Shard;
 use vertebrae::device::Device;
 use vertebrae::inference::cutting;
 use vertebrae::inference::tiling::Tiling;
 use vertebrae::memory;
-use vertebrae::scan::Scan;
 
 /// How scans are read.
 #[derive(Args, Clone, Copy)]
@@ -24,30 +23,14 @@ pub struct Reading {
     pub no_reorient: bool,
 }
 
-/// A scan with its annotation.
-pub struct Annotated {
-    /// The scan, in the data set's orientation unless that was declined.
-    pub scan: Scan,
-    /// The annotation in mm along the scan's oriented axes.
-    pub centroids: Vec<Centroid>,
-    /// The annotation as it is written, in mm along the stored axes.
-    pub stored: Vec<Centroid>,
-}
-
 impl Reading {
-    /// Reads a scan and the annotation beside it.
+    /// Reads a scan and the annotation beside it, and says what had to be put right.
     pub fn annotated(&self, path: &Path) -> Result<Annotated> {
-        let beside = lml::beside(path);
-        let stored = lml::read(&beside)?;
-        let scan = Scan::read_as(path, !self.no_reorient, None)?;
-        lml::check_inside(&stored, &scan.frame.stored).with_context(|| format!("{}", beside.display()))?;
-        for warning in &scan.volume.warnings {
+        let annotated = Annotated::read(path, !self.no_reorient)?;
+        for warning in &annotated.scan.volume.warnings {
             eprintln!("warning: {}: {warning}", path.display());
         }
-        let oriented =
-            |centroid: &Centroid| Centroid { mm: scan.frame.from_stored(centroid.mm), ..*centroid };
-        let centroids = stored.iter().map(oriented).collect();
-        Ok(Annotated { scan, centroids, stored })
+        Ok(annotated)
     }
 }
 

@@ -7,14 +7,14 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use super::options::Computing;
-use vertebrae::annotation::{Centroid, lml};
+use vertebrae::annotation::Annotated;
 use vertebrae::batch::Failures;
 use vertebrae::evaluation::calibration::{Judged, expected_error};
 use vertebrae::learning::strip::chain::{self, Read, fit, likelihood};
 use vertebrae::network::{Reading, StripWeights};
 use vertebrae::pipeline::Models;
 use vertebrae::progress::Progress;
-use vertebrae::scan::{self, Scan};
+use vertebrae::scan;
 use vertebrae::spine::Chain;
 use vertebrae::spine::chain::CHAIN;
 
@@ -33,7 +33,8 @@ impl TrainChain {
     pub fn run(self) -> Result<()> {
         let bytes =
             std::fs::read(&self.model).with_context(|| format!("{} cannot be read", self.model.display()))?;
-        let (weights, (mut metadata, extra)) = StripWeights::read_all(&self.model, Reading::Names)?;
+        let (weights, (mut metadata, extra)) = StripWeights::parse_all(&bytes, Reading::Names)
+            .with_context(|| format!("{} is no usable model of {}", self.model.display(), Reading::Names))?;
         let before = Chain::of(&metadata).with_context(|| format!("{}", self.model.display()))?;
         let folds =
             self.fold.chunks(2).map(|pair| self.read(&pair[0], &pair[1])).collect::<Result<Vec<_>>>()?;
@@ -84,15 +85,8 @@ impl TrainChain {
         let (mut reads, mut failures) = (Vec::new(), Failures::default());
         for path in &paths {
             let read = || -> Result<Option<Read>> {
-                let beside = lml::beside(path);
-                let stored = lml::read(&beside)?;
-                let Scan { volume, frame, .. } = Scan::read(path)?;
-                lml::check_inside(&stored, &frame.stored).with_context(|| format!("{}", beside.display()))?;
-                let annotated: Vec<Centroid> = stored
-                    .iter()
-                    .map(|centroid| Centroid { mm: frame.from_stored(centroid.mm), ..*centroid })
-                    .collect();
-                let spine = reader.read(&volume)?;
+                let Annotated { scan, centroids: annotated, .. } = Annotated::read(path, true)?;
+                let spine = reader.read(&scan.volume)?;
                 let centres: Vec<[f64; 3]> = spine.bodies.iter().map(|body| body.mm).collect();
                 Ok((!centres.is_empty()).then(|| Read::of(centres, spine.looks, &annotated)))
             };

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use rayon::prelude::*;
 
 use super::batches::{Batch, Examples};
-use crate::annotation::{Centroid, lml};
+use crate::annotation::{Annotated, lml};
 use crate::batch;
 use crate::network::Input;
 use crate::random::Legacy;
 use crate::sampling::augmentation::{Source, altered, plain};
 use crate::sampling::targets;
-use crate::scan::{self, Scan, reduce};
+use crate::scan::{self, reduce};
 
 /// Scans are held with voxels this much finer than what the network sees, so that a patch of a turned
 /// or enlarged scan is not blurred twice.
@@ -74,13 +74,8 @@ impl Volumes {
 }
 
 fn source(path: &Path, spacing: f64) -> Result<Source> {
-    let beside = lml::beside(path);
-    let stored = lml::read(&beside)?;
-    let scan = Scan::read(path)?;
-    lml::check_inside(&stored, &scan.frame.stored).with_context(|| format!("{}", beside.display()))?;
-    ensure!(stored.len() > 1, "{} names one vertebra; annotate at least two", beside.display());
-    let oriented = |centroid: &Centroid| Centroid { mm: scan.frame.from_stored(centroid.mm), ..*centroid };
-    let centroids = stored.iter().map(oriented).collect();
+    let Annotated { scan, centroids, .. } = Annotated::read(path, true)?;
+    ensure!(centroids.len() > 1, "{} names one vertebra; annotate at least two", lml::beside(path).display());
     let (voxels, grid) = reduce(&scan.volume, spacing);
     let voxels = voxels.mapv(|value| value.round().clamp(-2048.0, 4095.0) as i16);
     Ok(Source { voxels, grid, centroids })

@@ -197,9 +197,9 @@ impl Predict {
     fn scan(&self, path: &Path, read: Read, run: &Run, progress: &Progress, note: &str) -> Result<Document> {
         let begin = Instant::now();
         let Read { scan, sha256, seconds } = read;
-        let observer = |stage: Stage| progress.part(1, &format!("{stage}{note}"));
+        let observer = |stage: Stage| progress.part(&format!("{stage}{note}"));
         let mut prediction = run.pipeline.predict_observed(&scan, &observer)?;
-        progress.part(1, &format!("writing{note}"));
+        progress.part(&format!("writing{note}"));
         let (stem, other) = run.layout.free(&self.output, path, &sha256);
         if let Some(other) = other {
             prediction.warnings.push(format!(

@@ -29,6 +29,13 @@ pub enum Flag {
     TouchesBorder,
 }
 
+impl Flag {
+    /// Whether it says that the level may be another one.
+    pub fn doubts_level(self) -> bool {
+        matches!(self, Flag::ShiftAmbiguous | Flag::PossibleTransitional)
+    }
+}
+
 impl std::fmt::Display for Flag {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {

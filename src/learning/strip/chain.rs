@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use crate::anatomy::Level;
 use crate::annotation::Centroid;
-use crate::decoding::sequence::{Flag, Named};
+use crate::decoding::sequence::Named;
 use crate::scan::distance;
 use crate::spine::Chain;
 
@@ -92,12 +92,11 @@ impl Read {
             Truth::None => Some(false),
             Truth::Unknown => None,
         };
-        let doubt = |flag: &Flag| matches!(flag, Flag::ShiftAmbiguous | Flag::PossibleTransitional);
         let judged = |named: &Named| {
             Some(Judged {
                 confidence: named.confidence,
                 runner_up: named.alternatives.first().map_or(0.0, |(_, share)| *share),
-                flagged: named.flags.iter().any(doubt),
+                flagged: named.flags.iter().any(|flag| flag.doubts_level()),
                 right: judge(named)?,
             })
         };

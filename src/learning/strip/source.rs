@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
-use crate::annotation::{Centroid, lml};
+use crate::annotation::{Annotated, Centroid, lml};
 use crate::batch;
 use crate::random::Legacy;
-use crate::scan::{self, Scan};
+use crate::scan;
 use crate::straighten::Even;
 
 /// An annotated scan.
@@ -25,14 +25,12 @@ pub struct Source {
 impl Source {
     /// Reads a scan and the annotation beside it; errors name the file.
     pub fn read(path: &Path, spacing: f64) -> Result<Source> {
-        let beside = lml::beside(path);
-        let stored = lml::read(&beside)?;
-        let scan = Scan::read(path)?;
-        lml::check_inside(&stored, &scan.frame.stored).with_context(|| format!("{}", beside.display()))?;
-        ensure!(stored.len() > 1, "{} names one vertebra; annotate at least two", beside.display());
-        let oriented =
-            |centroid: &Centroid| Centroid { mm: scan.frame.from_stored(centroid.mm), ..*centroid };
-        let mut bodies: Vec<Centroid> = stored.iter().map(oriented).collect();
+        let Annotated { scan, centroids: mut bodies, .. } = Annotated::read(path, true)?;
+        ensure!(
+            bodies.len() > 1,
+            "{} names one vertebra; annotate at least two",
+            lml::beside(path).display()
+        );
         bodies.sort_by_key(|body| body.level);
         Ok(Source { path: path.to_owned(), even: Even::of(&scan.volume, spacing), bodies })
     }

@@ -8,7 +8,6 @@ use std::fs::File;
 use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use super::bare;
 use anyhow::{Result, bail, ensure};
 use dicom_core::header::{HasLength, Header};
 use dicom_core::{Tag, VR};
@@ -27,11 +26,11 @@ const TRANSFER_SYNTAX: Tag = Tag(0x0002, 0x0010);
 const INFLATED: u64 = 256 << 20;
 
 /// Refuses a file in which an element claims more bytes than follow it, and one whose elements cannot be told
-/// apart.
-pub fn check(path: &Path) -> Result<()> {
+/// apart; `bare` is the transfer syntax of one without the header of a file.
+pub fn check(path: &Path, bare: Option<&str>) -> Result<()> {
     let mut file = BufReader::new(File::open(path)?);
     let end = file.get_ref().metadata()?.len();
-    let syntax = match bare::syntax(path) {
+    let syntax = match bare {
         Some(syntax) => syntax.to_owned(),
         None => {
             file.seek(SeekFrom::Start(PREAMBLE))?;

@@ -145,7 +145,7 @@ fn choose(folder: &Path, wanted: Option<&str>) -> Result<Stacked> {
             counted(stacked.slices.len())
         ));
     }
-    let bare = stacked.slices.iter().filter(|slice| slice.bare).count();
+    let bare = stacked.slices.iter().filter(|slice| slice.bare.is_some()).count();
     if bare > 0 {
         warnings.push(format!(
             "{} without the header of a DICOM file were taken as uncompressed and little endian",

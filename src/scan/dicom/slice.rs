@@ -37,8 +37,8 @@ pub struct Slice {
     pub spacing: [f64; 2],
     /// Whether pixels become Hounsfield units by RescaleSlope and RescaleIntercept.
     pub rescaled: bool,
-    /// Whether the file lacks the header of a DICOM file.
-    pub bare: bool,
+    /// The transfer syntax of a file that lacks the header of a DICOM file.
+    pub bare: Option<&'static str>,
     /// Which frame of the file, of an enhanced CT.
     pub frame: Option<u32>,
     /// Slope and intercept of such a frame.
@@ -118,13 +118,13 @@ fn numbers(object: &InMemDicomObject, tag: Tag) -> Option<Vec<f64>> {
     object.element_opt(tag).ok()??.to_multi_float64().ok()
 }
 
-fn open(path: &Path) -> Result<DefaultDicomObject> {
-    opened(path, OpenFileOptions::new()).map_err(|reason| anyhow!("{}: {reason}", path.display()))
+fn open(path: &Path, bare: Option<&str>) -> Result<DefaultDicomObject> {
+    opened(path, bare, OpenFileOptions::new()).map_err(|reason| anyhow!("{}: {reason}", path.display()))
 }
 
 /// Reads a file; one that is bare is given the header that it lacks.
-fn opened(path: &Path, options: OpenFileOptions) -> Result<DefaultDicomObject, String> {
-    let Some(syntax) = bare::syntax(path) else {
+fn opened(path: &Path, bare: Option<&str>, options: OpenFileOptions) -> Result<DefaultDicomObject, String> {
+    let Some(syntax) = bare else {
         return options.open_file(path).map_err(|error| damaged(&error));
     };
     let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
@@ -148,8 +148,9 @@ const MOST_PIXELS: usize = 1 << 30;
 impl Slice {
     /// Reads the slices of a file: one, or the frames of an enhanced CT. The error says why it holds no slice of a CT.
     pub fn read(path: &Path) -> Result<Vec<Slice>, String> {
-        lengths::check(path).map_err(|error| damaged(error.as_ref()))?;
-        let object = opened(path, OpenFileOptions::new().read_until(tags::PIXEL_DATA))?;
+        let bare = bare::syntax(path);
+        lengths::check(path, bare).map_err(|error| damaged(error.as_ref()))?;
+        let object = opened(path, bare, OpenFileOptions::new().read_until(tags::PIXEL_DATA))?;
         match text(&object, tags::MODALITY).as_deref() {
             Some("CT") => {}
             Some(other) => return Err(format!("its modality is {other}, not CT")),
@@ -198,7 +199,7 @@ impl Slice {
             directions: place.directions,
             spacing: place.spacing,
             rescaled,
-            bare: bare::syntax(path).is_some(),
+            bare,
             frame,
             rescale,
         };
@@ -230,7 +231,7 @@ impl Slice {
 
     /// The pixels in Hounsfield units, row by row, of a slice that has a file of its own.
     pub fn pixels(&self) -> Result<Vec<f32>> {
-        let object = open(&self.path)?;
+        let object = open(&self.path, self.bare)?;
         let decoded = object.decode_pixel_data().map_err(|error| undecodable(&self.path, &object, &error))?;
         let pixels = decoded.to_vec::<f32>().map_err(|error| undecodable(&self.path, &object, &error))?;
         self.check(&pixels)?;
@@ -240,7 +241,7 @@ impl Slice {
     /// The pixels of several frames of one file, which is decoded once.
     pub fn frames(slices: &[&Slice]) -> Result<Vec<Vec<f32>>> {
         let Some(first) = slices.first() else { return Ok(Vec::new()) };
-        let object = open(&first.path)?;
+        let object = open(&first.path, first.bare)?;
         let decoded =
             object.decode_pixel_data().map_err(|error| undecodable(&first.path, &object, &error))?;
         let plain = ConvertOptions::new().with_modality_lut(ModalityLutOption::None);

@@ -157,7 +157,7 @@ mod tests {
             directions: [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]],
             spacing: [0.5, 0.7],
             rescaled: true,
-            bare: false,
+            bare: None,
             frame: None,
             rescale: None,
         };

@@ -1,93 +1,79 @@
-//! How far a long stage has come.
+//! How far a long piece of work has come, told to whoever wants to know.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::fmt;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use anyhow::Result;
 
-/// A bar on stderr; invisible where stderr is no terminal.
-pub struct Progress {
-    bar: ProgressBar,
-    /// Steps of the bar that each item of the stage is made of, where it shows them.
-    parts: AtomicUsize,
+/// What is being done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stage {
+    /// The spine is looked for in a whole scan.
+    Course,
+    /// Its bodies are located.
+    Bodies,
+    /// They are named.
+    Names,
+    /// The published way: voxels of bodies are marked, in pieces of a volume.
+    Detection {
+        /// Voxels that the network sees at once, `[x, y, z]`.
+        patch: [usize; 3],
+        /// Of these, what is kept.
+        kept: [usize; 3],
+        /// Voxels of the volume.
+        shape: [usize; 3],
+        /// Voxels of the volume after padding to whole pieces.
+        padded: [usize; 3],
+    },
+    /// The published way: the level of every voxel on the slices around the spine.
+    Identification,
+    /// The published way: the voxels of a level become a centroid.
+    Aggregation,
+    /// An epoch of a training, from 1.
+    Epoch(usize),
+    /// The check after it.
+    Validation(usize),
+    /// Something is timed.
+    Timing(String),
 }
 
-const TEMPLATE: &str = "{prefix:>16} [{bar:30}] {pos}/{len} {elapsed} left {eta} {msg}";
-/// The items themselves stand in the message.
-const IN_PARTS: &str = "{prefix:>16} [{bar:30}] {percent}% {elapsed} left {eta} {msg}";
-
-impl Progress {
-    /// A bar that appears with the first [`Progress::start`].
-    pub fn on_stderr() -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        Progress { bar, parts: AtomicUsize::new(1) }
-    }
-
-    /// Reports to nobody.
-    pub fn silent() -> Self {
-        Progress { bar: ProgressBar::hidden(), parts: AtomicUsize::new(1) }
-    }
-
-    /// Begins a stage of `total` steps.
-    pub fn start(&self, total: usize, stage: impl Into<String>) {
-        self.begin(total, 1, TEMPLATE, stage);
-    }
-
-    /// Begins a stage of `total` items, each of which has so many [`Progress::part`]s.
-    pub fn start_parts(&self, total: usize, parts: usize, stage: impl Into<String>) {
-        self.begin(total, parts, IN_PARTS, stage);
-    }
-
-    fn begin(&self, total: usize, parts: usize, template: &str, stage: impl Into<String>) {
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            self.bar.set_style(style.progress_chars("=> "));
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stage::Course => f.write_str("course"),
+            Stage::Bodies => f.write_str("bodies"),
+            Stage::Names => f.write_str("names"),
+            Stage::Detection { .. } => f.write_str("detection"),
+            Stage::Identification => f.write_str("identification"),
+            Stage::Aggregation => f.write_str("aggregation"),
+            Stage::Validation(number) => write!(f, "validation {number}"),
+            Stage::Epoch(number) => write!(f, "epoch {number}"),
+            Stage::Timing(name) => f.write_str(name),
         }
-        self.parts.store(parts, Ordering::Relaxed);
-        self.bar.reset();
-        self.bar.set_length((total * parts) as u64);
-        self.bar.set_prefix(stage.into());
-        self.bar.set_message("");
-        self.bar.enable_steady_tick(Duration::from_millis(200));
-    }
-
-    /// Says that `steps` more steps are done.
-    pub fn advance(&self, steps: usize) {
-        self.bar.inc(steps as u64);
-    }
-
-    /// Begins the next part of an item, and says what it is called.
-    pub fn part(&self, name: &str) {
-        let parts = self.parts.load(Ordering::Relaxed) as u64;
-        let (item, of) = (self.bar.position() / parts + 1, self.bar.length().unwrap_or(0) / parts);
-        // An item that repeats a part goes no further than its end.
-        let last = item * parts - 1;
-        self.bar.set_position((self.bar.position() + 1).min(last));
-        self.bar.set_message(format!("{item}/{of} {name}"));
-    }
-
-    /// Says that an item is done, whatever its parts were.
-    pub fn whole(&self) {
-        let parts = self.parts.load(Ordering::Relaxed) as u64;
-        self.bar.set_position((self.bar.position() / parts + 1) * parts);
-    }
-
-    /// Shows a short remark behind the bar.
-    pub fn remark(&self, text: impl Into<String>) {
-        self.bar.set_message(text.into());
-    }
-
-    /// Takes the bar away.
-    pub fn clear(&self) {
-        self.bar.finish_and_clear();
-    }
-
-    /// Writes a line to stderr without tearing the bar.
-    pub fn warn(&self, line: &str) {
-        self.bar.suspend(|| eprintln!("{line}"));
-    }
-
-    /// Runs `print`, which writes to the terminal, without tearing the bar.
-    pub fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
-        self.bar.suspend(print)
     }
 }
+
+/// Is told by whoever does the work, at the time. An error, such as of a text that cannot be written, ends the work.
+pub trait Observer {
+    /// A stage of so many steps begins; the one before is done. 0 steps: nobody can say how many.
+    fn begins(&mut self, stage: Stage, steps: usize) -> Result<()> {
+        let _ = (stage, steps);
+        Ok(())
+    }
+
+    /// So many more steps are done.
+    fn advances(&mut self, steps: usize) {
+        let _ = steps;
+    }
+
+    /// Nothing is under way any longer; what was done may be printed.
+    fn ends(&mut self) {}
+
+    /// Something worth a short remark, such as the loss so far.
+    fn remarks(&mut self, text: &str) {
+        let _ = text;
+    }
+}
+
+/// For those who do not want to know.
+impl Observer for () {}

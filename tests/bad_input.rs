@@ -28,7 +28,7 @@ fn check(sentence: &str, change: impl Fn(&std::path::Path)) {
     assert!(ran.stderr.contains("1 of 2 scans could not be used"), "{}", ran.stderr);
     assert!(ran.stderr.contains("bad"), "{}", ran.stderr);
     assert!(ran.stderr.contains(sentence), "'{sentence}' is not in {}", ran.stderr);
-    assert_eq!(files(&folder.path().join("samples")).len(), 4, "samples of the good scan");
+    assert_eq!(files(&folder.path().join("samples")).len(), 5, "two samples of the good scan, and their record");
     models(folder.path(), [1.0, 0.0], 1.0);
     let ran =
         run(folder.path(), "measure scans detection.safetensors identification.safetensors --json all.json");
@@ -159,7 +159,7 @@ fn a_spacing_that_is_no_number_beside_an_sform_is_a_warning() {
     let ran = run(folder.path(), "gen-detection scans samples --samples 2 --sample-size 16x16x16");
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(ran.stderr.contains("its sform places voxels [1.0, 1.0, 1.0] mm apart"), "{}", ran.stderr);
-    assert_eq!(files(&folder.path().join("samples")).len(), 8, "samples of both scans");
+    assert_eq!(files(&folder.path().join("samples")).len(), 9, "two samples of each scan, and their record");
 }
 
 #[test]

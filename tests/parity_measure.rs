@@ -10,7 +10,6 @@ use vertebrae::inference::identify::{Slices, identify};
 use vertebrae::inference::tiling::{Plan, Tiling};
 use vertebrae::kernels::simd::Isa;
 use vertebrae::network::{CpuPredictor, Kind, Weights};
-use vertebrae::progress::Progress;
 use vertebrae::scan::Scan;
 
 #[test]
@@ -21,9 +20,8 @@ fn mask_and_levels_equal_the_originals() {
         let path = golden::file(&format!("parity/{kind}.h5")).unwrap();
         CpuPredictor::on(Isa::detect(), &Weights::read(&path, kind).unwrap())
     };
-    let silent = Progress::silent();
     let plan = Plan::exact(Tiling::ORIGINAL, volume.dim().into());
-    let mask = detect(&volume, &model(Kind::Detection), &plan, &silent).unwrap();
+    let mask = detect(&volume, &model(Kind::Detection), &plan, &mut ()).unwrap();
     let mut npz = golden::npz("parity/measure.npz");
     let expected: Array3<u8> = npz.by_name("detections").unwrap();
     let differing = mask.iter().zip(&expected).filter(|(a, b)| a != b).count();
@@ -31,7 +29,7 @@ fn mask_and_levels_equal_the_originals() {
     // Probabilities close to a half fall to either side in float32.
     assert!(differing as f64 <= 0.0005 * mask.len() as f64, "{differing} mask voxels differ");
 
-    let levels = identify(&volume, &mask, &model(Kind::Identification), Slices::Whole, &silent).unwrap();
+    let levels = identify(&volume, &mask, &model(Kind::Identification), Slices::Whole, &mut ()).unwrap();
     let expected_levels: Array3<u8> = npz.by_name("identifications").unwrap();
     let (mut inside, mut wrong) = (0, 0);
     for index in 0..mask.len() {

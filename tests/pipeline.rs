@@ -54,7 +54,8 @@ fn phantoms_are_made_sampled_learned_from_and_measured() {
     assert_eq!(text, "Generating 6 identification samples of size 8 x 32 x 96 for 2 scans\n1 / 2\n2 / 2\n");
     assert_eq!(
         (files(&folder.path().join("boxes")).len(), files(&folder.path().join("slabs")).len()),
-        (8, 12)
+        // A record of the spacing is beside the samples.
+        (9, 13)
     );
 
     let text =
@@ -86,6 +87,14 @@ fn phantoms_are_made_sampled_learned_from_and_measured() {
         serde_json::from_slice(&std::fs::read(folder.path().join("out.json")).unwrap()).unwrap();
     assert_eq!(averages(&text), averages_of(&json));
     assert!(json["summary"]["all"]["annotated"].as_u64().unwrap() > 4);
+    // Networks know what they were taught with.
+    let models = "measure scans models/d.h5 models/i.safetensors --sample-size 32x32x32";
+    assert_eq!(averages(&go(models)), averages(&text));
+    let ran = run(folder.path(), &format!("{models} --spacing 2"));
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("models/i.safetensors was taught with voxels of 3 mm"), "{}", ran.stderr);
+    let ran = run(folder.path(), "gen-detection scans boxes --spacing 2 --sample-size 16x16x32");
+    assert!(ran.code == Some(1) && ran.stderr.contains("voxels of 3 mm"), "{}", ran.stderr);
     // The fast way goes through the same report, on less memory than its tiles would like.
     let wide =
         go("measure scans models/d.h5 models/i.safetensors --spacing 3 --tiling wide --max-memory 300MB");

@@ -2,8 +2,6 @@
 
 mod looks;
 
-use std::io;
-
 use anyhow::Result;
 use ndarray::Array3;
 use serde::Serialize;
@@ -17,8 +15,7 @@ use crate::inference::cutting::Cutting;
 use crate::inference::detect::detect;
 use crate::inference::identify::identify;
 use crate::inference::network::Network;
-use crate::inference::tiling::Tiling;
-use crate::progress::Progress;
+use crate::progress::{Observer, Stage};
 use crate::scan::{Grid, Scale, Scan};
 
 /// How voxels become vertebrae.
@@ -78,35 +75,12 @@ pub struct Analysis {
     pub found: Vec<Found>,
 }
 
-/// Is told how far an analysis has come.
-pub trait Stages {
-    /// Detection begins on a volume of `shape`.
-    fn detection_begins(&mut self, tiling: &Tiling, shape: [usize; 3]) -> io::Result<()> {
-        let _ = (tiling, shape);
-        Ok(())
-    }
-
-    /// Detection is done, identification begins.
-    fn identification_begins(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// Identification is done, its voxels are reduced to vertebrae.
-    fn aggregation_begins(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// For those who do not want to know.
-impl Stages for () {}
-
 /// Finds and names the vertebrae of a scan with a detection and an identification network.
 pub fn analyse(
     scan: Scan,
     networks: &[Network; 2],
     settings: &Settings,
-    stages: &mut dyn Stages,
-    progress: &Progress,
+    observer: &mut dyn Observer,
 ) -> Result<Analysis> {
     let (spacing, extent) = (settings.spacing, scan.volume.geometry.extent());
     let answers = Answers::of(&scan.volume, networks)?;
@@ -115,19 +89,22 @@ pub fn analyse(
     let shape = volume.dim().into();
     let [detector, identifier] = networks.each_ref().map(|network| network.predictor.as_ref());
     let plan = settings.cutting.plan(&volume, scale, [detector, identifier]);
-    progress.aside(|| stages.detection_begins(&plan.tiling, shape))?;
     let mask = match &answers.bodies {
-        Some(field) => field.mask(&grid),
-        None => detect(&volume, detector, &plan, progress)?,
+        Some(field) => {
+            observer.begins(plan.tiling.stage(shape), 0)?;
+            field.mask(&grid)
+        }
+        None => detect(&volume, detector, &plan, observer)?,
     };
-    progress.aside(|| stages.identification_begins())?;
     let mut levels = match &answers.names {
-        Some(field) => field.levels(&grid),
-        None => identify(&volume, &mask, identifier, settings.cutting.slices(spacing), progress)?,
+        Some(field) => {
+            observer.begins(Stage::Identification, 0)?;
+            field.levels(&grid)
+        }
+        None => identify(&volume, &mask, identifier, settings.cutting.slices(spacing), observer)?,
     };
     levels.zip_mut_with(&mask, |level, &inside| *level *= inside);
-    progress.clear();
-    stages.aggregation_begins()?;
+    observer.begins(Stage::Aggregation, 0)?;
     let found = match (settings.decode, &answers.names) {
         // The original counts from the first voxel of its resampled volume, and so do the figures compared with it:
         // where slices are thick, that is a millimetre or two beside the scan's first voxel.
@@ -176,6 +153,7 @@ fn sequence(mut candidates: Vec<Candidate>, spacing: f64, extent: [f64; 3]) -> V
 mod tests {
     use super::*;
     use crate::device::Device;
+    use crate::inference::tiling::Tiling;
     use crate::network::{Architecture, Kind, Weights};
     use crate::scan::{Frame, Geometry, Orientation, Volume};
 
@@ -206,7 +184,7 @@ mod tests {
         let networks = [constant(Kind::Detection), constant(Kind::Identification)];
         let tiling = Tiling::of([32; 3], [16; 3]).unwrap();
         let settings = Settings { spacing: 1.0, cutting: Cutting::Exact(tiling), decode };
-        analyse(scan(), &networks, &settings, &mut (), &Progress::silent()).unwrap()
+        analyse(scan(), &networks, &settings, &mut ()).unwrap()
     }
 
     #[test]

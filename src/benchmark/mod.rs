@@ -19,7 +19,7 @@ use crate::kernels::planes::Planes;
 use crate::kernels::simd::Isa;
 use crate::learning::{Adam, Batch, DetectionLoss, Learner, Objective};
 use crate::network::{Architecture, Kind, LayerShape, Weights};
-use crate::progress::Progress;
+use crate::progress::{Observer, Stage};
 
 pub use peak::Peak;
 
@@ -119,7 +119,12 @@ pub struct Report {
 
 /// Times both networks on `device`, each figure the best of `repeat`; `batch` is the number of inputs
 /// of a prediction and of a step.
-pub fn run(device: Device, repeat: usize, batch: Option<usize>, progress: &Progress) -> Result<Report> {
+pub fn run(
+    device: Device,
+    repeat: usize,
+    batch: Option<usize>,
+    observer: &mut dyn Observer,
+) -> Result<Report> {
     let mut networks = BTreeMap::new();
     let peak = (device == Device::Cpu).then(|| Peak::measure(Isa::detect(), repeat));
     for mut work in Work::published() {
@@ -127,14 +132,14 @@ pub fn run(device: Device, repeat: usize, batch: Option<usize>, progress: &Progr
         if let Some(batch) = batch {
             (work.forward[0], work.training[0]) = (batch, batch);
         }
-        progress.start(3, format!("{kind}"));
+        observer.begins(Stage::Timing(kind.to_string()), 3)?;
         let weights = Weights::initial(work.architecture, 1);
         let [forward_best, forward_median] = forward(device, &work, &weights, repeat)?;
-        progress.advance(1);
+        observer.advances(1);
         // A step takes several times as long as a prediction.
         let [train_step, train_step_median] =
             device.run(Training { work: &work, weights: &weights, repeat: (repeat / 2).max(2) })??;
-        progress.advance(1);
+        observer.advances(1);
         let layers = peak.map_or_else(Vec::new, |peak| layers(&work, repeat, peak));
         let difference = (device != Device::Cpu).then(|| difference(device, &work, &weights)).transpose()?;
         let params = work.architecture.trained_parameters();
@@ -149,7 +154,7 @@ pub fn run(device: Device, repeat: usize, batch: Option<usize>, progress: &Progr
         };
         networks.insert(kind.to_string(), figures);
     }
-    progress.clear();
+    observer.ends();
     Ok(Report {
         vertebrae: env!("CARGO_PKG_VERSION"),
         device: device.to_string(),

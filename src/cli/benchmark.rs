@@ -4,9 +4,9 @@ use super::stdout::say;
 use anyhow::Result;
 use clap::Args;
 
+use super::bar::Progress;
 use super::options::{Computing, at_least_one};
 use vertebrae::benchmark;
-use vertebrae::progress::Progress;
 
 #[derive(Args)]
 pub struct Benchmark {
@@ -26,7 +26,7 @@ pub struct Benchmark {
 impl Benchmark {
     pub fn run(self) -> Result<()> {
         let report =
-            benchmark::run(self.computing.device(), self.repeat, self.batch, &Progress::on_stderr())?;
+            benchmark::run(self.computing.device(), self.repeat, self.batch, &mut &Progress::on_stderr())?;
         if self.json {
             say!("{}", serde_json::to_string_pretty(&report)?);
             return Ok(());

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 
-use super::generating::for_each_scan;
-use super::options::{Reading, Sharding, at_least_one, size};
+use super::generating::Generation;
+use super::options::{Reading, Sharding, at_least_one, positive, size};
 use vertebrae::annotation::Annotated;
+use vertebrae::sampling::record::Record;
 use vertebrae::sampling::{labelling, npy, patches};
 
 #[derive(Args)]
@@ -25,6 +26,9 @@ pub struct GenDetection {
     /// Seed of each scan's random numbers
     #[arg(long, default_value = "1")]
     seed: u32,
+    /// Resample scans to voxels of this many mm
+    #[arg(long, value_name = "MM", default_value = "1", value_parser = positive)]
+    spacing: f64,
     #[command(flatten)]
     sharding: Sharding,
     #[command(flatten)]
@@ -33,16 +37,23 @@ pub struct GenDetection {
 
 impl GenDetection {
     pub fn run(self) -> Result<()> {
-        for_each_scan(&self.dataset, self.sharding, "detection", self.count, self.sample_size, |path| {
-            self.scan(path)
-        })
+        let generation = Generation {
+            dataset: &self.dataset,
+            samples: &self.samples,
+            record: Record { spacing: self.spacing },
+            sharding: self.sharding,
+            kind: "detection",
+            per_scan: self.count,
+            size: self.sample_size,
+        };
+        generation.run(|path| self.scan(path))
     }
 
     fn scan(&self, path: &Path) -> Result<()> {
         let Annotated { scan, centroids, .. } = self.reading.annotated(path)?;
-        let (volume, _) = scan.normalised(self.reading.spacing);
+        let (volume, _) = scan.normalised(self.spacing);
         let kind = labelling::Kind::Detection;
-        let labelling = labelling::paint(volume.dim().into(), &centroids, self.reading.spacing, kind)?;
+        let labelling = labelling::paint(volume.dim().into(), &centroids, self.spacing, kind)?;
         let options = patches::Options { size: self.sample_size, count: self.count, seed: self.seed };
         for (index, patch) in patches::cut(&volume, &labelling, &options)?.iter().enumerate() {
             let (sample, labelling) = npy::paths(&self.samples, &vertebrae::scan::name(path), index + 1);

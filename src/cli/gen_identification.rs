@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use clap::Args;
 
-use super::generating::for_each_scan;
-use super::options::{Reading, Sharding, at_least_one, not_negative, size};
+use super::generating::Generation;
+use super::options::{Reading, Sharding, at_least_one, not_negative, positive, size};
 use vertebrae::annotation::Annotated;
+use vertebrae::sampling::record::Record;
 use vertebrae::sampling::{labelling, npy, slabs};
 
 #[derive(Args)]
@@ -28,6 +29,9 @@ pub struct GenIdentification {
     /// Seed of each scan's random numbers
     #[arg(long, default_value = "1")]
     seed: u32,
+    /// Resample scans to voxels of this many mm
+    #[arg(long, value_name = "MM", default_value = "1", value_parser = positive)]
+    spacing: f64,
     #[command(flatten)]
     sharding: Sharding,
     #[command(flatten)]
@@ -36,14 +40,21 @@ pub struct GenIdentification {
 
 impl GenIdentification {
     pub fn run(self) -> Result<()> {
-        for_each_scan(&self.dataset, self.sharding, "identification", self.count, self.sample_size, |path| {
-            self.scan(path)
-        })
+        let generation = Generation {
+            dataset: &self.dataset,
+            samples: &self.samples,
+            record: Record { spacing: self.spacing },
+            sharding: self.sharding,
+            kind: "identification",
+            per_scan: self.count,
+            size: self.sample_size,
+        };
+        generation.run(|path| self.scan(path))
     }
 
     fn scan(&self, path: &Path) -> Result<()> {
         let Annotated { scan, centroids, .. } = self.reading.annotated(path)?;
-        let spacing = self.reading.spacing;
+        let spacing = self.spacing;
         let (volume, _) = scan.normalised(spacing);
         let kind = labelling::Kind::Identification;
         let labelling = labelling::paint(volume.dim().into(), &centroids, spacing, kind)?;

@@ -7,31 +7,41 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::Result;
 
 use super::options::Sharding;
+use vertebrae::sampling::record::Record;
 use vertebrae::{batch, scan};
 
-/// Calls `work` for every scan of a data set, several at once, and reports as the original did.
-pub fn for_each_scan(
-    dataset: &Path,
-    sharding: Sharding,
-    kind: &str,
-    per_scan: usize,
-    size: [usize; 3],
-    work: impl Fn(&Path) -> Result<()> + Sync,
-) -> Result<()> {
-    let scans = scan::find(dataset)?;
-    batch::check_names(&scans)?;
-    let scans = sharding.part(scans);
-    say!(
-        "Generating {} {kind} samples of size {} for {} scans",
-        per_scan * scans.len(),
-        size.map(|part| part.to_string()).join(" x "),
-        scans.len()
-    );
-    let done = AtomicUsize::new(0);
-    let failures = batch::for_each(&scans, |_, path| {
-        let result = work(path);
-        say!("{} / {}", done.fetch_add(1, Ordering::Relaxed) + 1, scans.len());
-        result
-    });
-    failures.into_result(scans.len())
+/// What is generated from what.
+pub struct Generation<'a> {
+    pub dataset: &'a Path,
+    /// Folder the samples go to, and what they have in common.
+    pub samples: &'a Path,
+    pub record: Record,
+    pub sharding: Sharding,
+    pub kind: &'a str,
+    pub per_scan: usize,
+    pub size: [usize; 3],
+}
+
+impl Generation<'_> {
+    /// Calls `work` for every scan of the data set, several at once, and reports as the original did.
+    pub fn run(self, work: impl Fn(&Path) -> Result<()> + Sync) -> Result<()> {
+        let scans = scan::find(self.dataset)?;
+        batch::check_names(&scans)?;
+        self.record.write(self.samples)?;
+        let scans = self.sharding.part(scans);
+        say!(
+            "Generating {} {} samples of size {} for {} scans",
+            self.per_scan * scans.len(),
+            self.kind,
+            self.size.map(|part| part.to_string()).join(" x "),
+            scans.len()
+        );
+        let done = AtomicUsize::new(0);
+        let failures = batch::for_each(&scans, |_, path| {
+            let result = work(path);
+            say!("{} / {}", done.fetch_add(1, Ordering::Relaxed) + 1, scans.len());
+            result
+        });
+        failures.into_result(scans.len())
+    }
 }

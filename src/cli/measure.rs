@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::bar::Progress;
 use super::options::{Computing, Cutting, Reading, not_negative, positive, size};
 use vertebrae::analysis::{Analysis, Certainty, Decode, Found, Settings, analyse};
 use vertebrae::anatomy::Region;
@@ -17,7 +18,8 @@ use vertebrae::device::Device;
 use vertebrae::evaluation::{Comparison, REACH, Summary, Tally, compare, numpy_mean};
 use vertebrae::inference::network::Network;
 use vertebrae::inference::tiling::Tiling;
-use vertebrae::progress::Progress;
+use vertebrae::network::Input;
+use vertebrae::progress::{Observer, Stage};
 use vertebrae::report::{self, MeasureText};
 use vertebrae::{artifact, scan};
 
@@ -50,6 +52,10 @@ pub struct Measure {
     /// An annotated vertebra is matched to the closest found one within this many mm
     #[arg(long, value_name = "MM", default_value_t = REACH, value_parser = positive)]
     reach: f64,
+    /// Resample scans to voxels of this many mm [default: what the networks were taught with, or 1 where they
+    /// do not say]
+    #[arg(long, value_name = "MM", value_parser = positive)]
+    spacing: Option<f64>,
     #[command(flatten)]
     cutting: Cutting,
     #[command(flatten)]
@@ -119,13 +125,32 @@ struct Figures {
     lumbar: Tally,
 }
 
+/// The original's lines, and a bar between them.
+struct Watch<'a> {
+    text: &'a mut MeasureText<std::io::Stdout>,
+    progress: &'a Progress,
+}
+
+impl Observer for Watch<'_> {
+    fn begins(&mut self, stage: Stage, steps: usize) -> Result<()> {
+        self.progress.clear();
+        self.text.stage(&stage)?;
+        self.progress.begins(stage, steps)
+    }
+
+    fn advances(&mut self, steps: usize) {
+        self.progress.advance(steps);
+    }
+}
+
 impl Measure {
     pub fn run(self) -> Result<()> {
         let tiling = Tiling::of(self.sample_size, [16; 3])?;
         let device = self.computing.device();
         let networks = Network::read_both([&self.detection_model, &self.identification_model], device)?;
+        let spacing = self.spacing(&networks)?;
         let settings = Settings {
-            spacing: self.reading.spacing,
+            spacing,
             cutting: self.cutting.cutting(tiling),
             decode: match self.decode {
                 Way::Sequence => Decode::Sequence,
@@ -158,9 +183,24 @@ impl Measure {
         text.summary(&summary)?;
         report::boxplot(&self.plots.join("boxplot.png"), &summary.distances())?;
         if let Some(path) = &self.json {
-            artifact::write_json(path, &self.document(entries, &summary, device))?;
+            artifact::write_json(path, &self.document(entries, &summary, spacing, device))?;
         }
         failures.into_result(scans.len())
+    }
+
+    /// Voxels in mm of the volumes that the networks are given.
+    fn spacing(&self, networks: &[Network; 2]) -> Result<f64> {
+        let mut wanted = self.spacing;
+        for (network, path) in networks.iter().zip([&self.detection_model, &self.identification_model]) {
+            let Input::Normalised { spacing: Some(taught) } = network.input else { continue };
+            let spacing = *wanted.get_or_insert(taught);
+            ensure!(
+                spacing == taught,
+                "{} was taught with voxels of {taught} mm and cannot be given ones of {spacing} mm",
+                path.display()
+            );
+        }
+        Ok(wanted.unwrap_or(1.0))
     }
 
     fn scan(
@@ -177,7 +217,8 @@ impl Measure {
         let frame = scan.frame.clone();
         progress.aside(|| text.scan(number, path))?;
         let Analysis { volume, grid, counted_from, detected_voxels, found, .. } =
-            analyse(scan, networks, settings, text, progress)?;
+            analyse(scan, networks, settings, &mut Watch { text, progress })?;
+        progress.clear();
         let in_scan = |found: &Found| {
             let centroid = found.vertebra.centroid();
             Centroid { mm: std::array::from_fn(|axis| centroid.mm[axis] + counted_from[axis]), ..centroid }
@@ -223,13 +264,13 @@ impl Measure {
         self.plots.join(inside).join(format!("{}.png", scan::name(path)))
     }
 
-    fn document(&self, scans: Vec<ScanEntry>, summary: &Summary, device: Device) -> Document {
+    fn document(&self, scans: Vec<ScanEntry>, summary: &Summary, spacing: f64, device: Device) -> Document {
         Document {
             vertebrae: env!("CARGO_PKG_VERSION"),
             detection_model: self.detection_model.clone(),
             identification_model: self.identification_model.clone(),
             device: device.to_string(),
-            spacing: self.reading.spacing,
+            spacing,
             scans,
             summary: Figures {
                 all: summary.all(),

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, the only place that knows clap.
 
 mod accuracy;
+mod bar;
 mod benchmark;
 mod convert;
 mod decode;

@@ -15,9 +15,6 @@ use vertebrae::memory;
 /// How scans are read.
 #[derive(Args, Clone, Copy)]
 pub struct Reading {
-    /// Resample scans to voxels of this many mm
-    #[arg(long, value_name = "MM", default_value = "1", value_parser = positive)]
-    pub spacing: f64,
     /// Take volumes as they are stored, for files whose header names a wrong orientation
     #[arg(long)]
     pub no_reorient: bool,

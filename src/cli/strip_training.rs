@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
 
+use super::bar::Progress;
 use super::options::{Computing, at_least_one, not_negative, positive};
 use vertebrae::device::Task;
 use vertebrae::kernels::KernelBackend;
@@ -15,7 +16,6 @@ use vertebrae::learning::strip::{
 };
 use vertebrae::network::StripWeights;
 use vertebrae::network::weights::{Format, Precision};
-use vertebrae::progress::Progress;
 use vertebrae::spine::{BODIES_SPACING, NAMES_SPACING};
 
 #[derive(Args)]
@@ -83,7 +83,8 @@ impl TrainBodies {
     pub fn run(self) -> Result<()> {
         let training = self.training;
         let [training_scans, testing] = training.scans(BODIES_SPACING)?;
-        training.run(BodyLesson { training: training_scans, testing })
+        let examples = training_scans.lineage();
+        training.run(BodyLesson { training: training_scans, testing }, examples)
     }
 }
 
@@ -91,7 +92,8 @@ impl TrainNames {
     pub fn run(self) -> Result<()> {
         let training = self.training;
         let [training_scans, testing] = training.scans(NAMES_SPACING)?;
-        training.run(NameLesson { training: training_scans, testing })
+        let examples = training_scans.lineage();
+        training.run(NameLesson { training: training_scans, testing }, examples)
     }
 }
 
@@ -118,7 +120,7 @@ impl<L: Lesson> Task for Run<'_, L> {
         B: AutodiffBackend<InnerBackend: KernelBackend> + KernelBackend,
     {
         let progress = Progress::on_stderr();
-        train_strip::<B, L>(self.options, self.lesson, self.resumed, &device, &progress, |epoch| {
+        train_strip::<B, L>(self.options, self.lesson, self.resumed, &device, &mut &progress, |epoch| {
             say!("{epoch}");
             Ok(())
         })
@@ -140,7 +142,7 @@ impl Training {
         ])
     }
 
-    fn run<L: Lesson>(self, lesson: L) -> Result<()> {
+    fn run<L: Lesson>(self, lesson: L, examples: String) -> Result<()> {
         let reading = lesson.architecture().reading;
         let resumed = self.resume.as_deref().map(|path| StripCheckpoint::read(path, reading)).transpose()?;
         let now = jiff::Zoned::now().strftime("%Y-%m-%d-%H:%M");
@@ -152,6 +154,7 @@ impl Training {
                 learning_rate: self.learning_rate,
                 weight_decay: self.weight_decay,
                 seed: self.seed,
+                examples,
                 epoch: 0,
             },
             start: self.start.as_deref().map(|path| StripWeights::read(path, reading)).transpose()?,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
+use super::bar::Progress;
 use super::options::Computing;
 use vertebrae::annotation::Annotated;
 use vertebrae::batch::Failures;
@@ -13,7 +14,6 @@ use vertebrae::evaluation::calibration::{Judged, expected_error};
 use vertebrae::learning::strip::chain::{self, Read, fit, likelihood};
 use vertebrae::network::{Reading, StripWeights};
 use vertebrae::pipeline::Models;
-use vertebrae::progress::Progress;
 use vertebrae::scan;
 use vertebrae::spine::Chain;
 use vertebrae::spine::chain::CHAIN;

@@ -7,12 +7,13 @@ use anyhow::{Result, ensure};
 use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
 
+use super::bar::Progress;
 use super::options::{Computing, at_least_one, not_negative, positive, share, size};
-use vertebrae::device::Task;
+use vertebrae::device::{self, Task};
 use vertebrae::kernels::KernelBackend;
 use vertebrae::learning::{Checkpoint, Examples, Objective, Options, Samples, Use, Volumes, train};
-use vertebrae::network::{Architecture, Input, Kind, Weights, weights::Format};
-use vertebrae::progress::Progress;
+use vertebrae::network::{Architecture, Input, Kind, Weights, Windows, weights::Format};
+use vertebrae::sampling::record::Record;
 
 #[derive(Args)]
 pub struct Training {
@@ -81,7 +82,7 @@ impl Whole {
     /// Where the examples come from, with these voxels and patches unless others are asked for.
     pub fn examples(&self, voxel: f64, patch: [usize; 3]) -> Origin {
         Origin::Scans {
-            input: Input { spacing: self.voxel.unwrap_or(voxel), ..Input::DEFAULT },
+            input: Windows { spacing: self.voxel.unwrap_or(voxel), ..Windows::DEFAULT },
             patch: self.patch.unwrap_or(patch),
             patches: self.patches,
         }
@@ -104,7 +105,7 @@ pub enum Origin {
     /// Samples that a generating subcommand has written.
     Samples,
     /// Annotated scans: so many patches of this size an epoch.
-    Scans { input: Input, patch: [usize; 3], patches: usize },
+    Scans { input: Windows, patch: [usize; 3], patches: usize },
 }
 
 /// A training on whatever backend is chosen.
@@ -123,24 +124,53 @@ impl Task for Run<'_> {
         B: AutodiffBackend<InnerBackend: KernelBackend> + KernelBackend,
     {
         let progress = Progress::on_stderr();
-        train::<B>(self.options, self.training, self.validation, self.resumed, &device, &progress, |epoch| {
-            say!("{epoch}");
-            Ok(())
-        })
+        train::<B>(
+            self.options,
+            self.training,
+            self.validation,
+            self.resumed,
+            &device,
+            &mut &progress,
+            |epoch| {
+                say!("{epoch}");
+                Ok(())
+            },
+        )
     }
 }
 
 impl Training {
     /// The options that a checkpoint is held to beside those it names itself.
-    fn recipe(&self, examples: Origin, initial_output: f32) -> String {
+    fn recipe(&self, examples: Origin, input: Input, initial_output: f32) -> String {
         let mut recipe = format!("--frozen {}", self.frozen);
         match examples {
-            Origin::Samples => recipe += &format!(" (first output {initial_output})"),
+            Origin::Samples => {
+                recipe += &format!(" (first output {initial_output}");
+                if let Input::Normalised { spacing: Some(spacing) } = input {
+                    recipe += &format!(", voxels of {spacing} mm");
+                }
+                recipe += ")";
+            }
             Origin::Scans { input, patch: [x, y, z], patches } => {
                 recipe += &format!(" --voxel {} --patch {x}x{y}x{z} --patches {patches}", input.spacing);
             }
         }
         recipe
+    }
+
+    /// Voxels of the samples to learn from and to check with in mm, if they say.
+    fn spacing(&self) -> Result<Option<f64>> {
+        let [training, testing] = [&self.training, &self.testing].map(|folder| Record::read(folder));
+        let [training, testing] = [training?, testing?].map(|record| record.map(|record| record.spacing));
+        if let (Some(ours), Some(theirs)) = (training, testing) {
+            ensure!(
+                ours == theirs,
+                "{} holds samples with voxels of {ours} mm, {} of {theirs} mm; generate both with one --spacing",
+                self.training.display(),
+                self.testing.display()
+            );
+        }
+        Ok(training.or(testing))
     }
 
     pub fn run(&self, network: Recipe) -> Result<()> {
@@ -173,6 +203,10 @@ impl Training {
         };
         let training = find(&self.training, Use::Altered)?;
         let validation = find(&self.testing, |_| Use::Plain)?;
+        let input = match examples {
+            Origin::Scans { input, .. } => Input::Windows(input),
+            Origin::Samples => Input::Normalised { spacing: self.spacing()? },
+        };
         let resumed = self.resume.as_deref().map(|path| Checkpoint::read(path, kind)).transpose()?;
         let now = jiff::Zoned::now().strftime("%Y-%m-%d-%H:%M");
         let options = Options {
@@ -184,13 +218,10 @@ impl Training {
             decay: self.decay,
             momentum: self.momentum,
             initial_output,
-            input: match examples {
-                Origin::Scans { input, .. } => Some(input),
-                Origin::Samples => None,
-            },
+            input,
             start,
             frozen: self.frozen,
-            recipe: self.recipe(examples, initial_output),
+            recipe: self.recipe(examples, input, initial_output),
             seed: self.seed,
             checkpoint_every: self.checkpoint_every,
             checkpoints: self.checkpoints.clone(),
@@ -204,11 +235,10 @@ impl Training {
         let task = Run { options: &options, training: &*training, validation: &*validation, resumed };
         let device = self.computing.device();
         let weights = device.run(task).map_err(|error| match batch_size {
-            2.. if error.to_string().contains("memory is full") => error.context(format!(
-                "--batch-size {batch_size} is too much for {device}; try {}",
-                batch_size / 2
-            )),
-            _ => error,
+            2.. if matches!(error, device::Error::OutOfMemory(_)) => anyhow::Error::new(error).context(
+                format!("--batch-size {batch_size} is too much for {device}; try {}", batch_size / 2),
+            ),
+            _ => error.into(),
         })??;
         match self.half {
             true => weights.write_half(&self.model)?,

@@ -3,11 +3,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
-use anyhow::{Result, anyhow, bail};
 use burn::tensor::Tensor;
 use burn_cuda::{Cuda, CudaDevice};
 use cudarc::driver::result;
 use libloading::Library;
+
+use super::Error;
 
 /// A card as the driver describes it.
 pub struct Card {
@@ -61,9 +62,9 @@ pub fn missing() -> Option<&'static str> {
 }
 
 /// All cards of this machine; `Err` says what is missing.
-pub fn cards() -> Result<Vec<Card>> {
+pub fn cards() -> Result<Vec<Card>, Error> {
     if let Some(missing) = missing() {
-        bail!("{missing}");
+        return Err(Error::Missing(missing.to_owned()));
     }
     let list = || -> Result<Vec<Card>, cudarc::driver::DriverError> {
         result::init()?;
@@ -77,28 +78,32 @@ pub fn cards() -> Result<Vec<Card>> {
             .collect()
     };
     guarded(list)?.map_err(|error| {
-        anyhow!("the NVIDIA driver answers with an error ({error}); reinstall it, or pass --device cpu")
+        Error::Failed(format!(
+            "the NVIDIA driver answers with an error ({error}); reinstall it, or pass --device cpu"
+        ))
     })
 }
 
 /// Computes one small tensor, so that a card that cannot be used is found out before any work.
-pub fn check(number: usize) -> Result<()> {
+pub fn check(number: usize) -> Result<(), Error> {
     let cards = cards()?;
-    anyhow::ensure!(
-        number < cards.len(),
-        "there is no NVIDIA card {number}; 'vertebrae devices' lists what there is"
-    );
+    if number >= cards.len() {
+        let sentence = format!("there is no NVIDIA card {number}; 'vertebrae devices' lists what there is");
+        return Err(Error::Missing(sentence));
+    }
     let sum = guarded(|| {
         let ones = Tensor::<Cuda, 1>::ones([8], &CudaDevice::new(number));
         ones.sum().into_data().to_vec::<f32>().unwrap_or_default()
     })?;
-    anyhow::ensure!(sum == [8.0], "the NVIDIA card {number} adds eight ones up to {sum:?}");
+    if sum != [8.0] {
+        return Err(Error::Failed(format!("the NVIDIA card {number} adds eight ones up to {sum:?}")));
+    }
     Ok(())
 }
 
 /// Runs what may panic inside the backend, which knows no other way to say that a card failed or
 /// that its memory is full, and turns that into an error.
-pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T> {
+pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Error> {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let outcome = catch_unwind(AssertUnwindSafe(work));
@@ -108,9 +113,11 @@ pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T> {
         let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
         let reason = text.lines().find(|line| !line.trim().is_empty()).unwrap_or(text).trim();
         if text.to_lowercase().contains("memory") {
-            anyhow!("the NVIDIA card's memory is full ({reason})")
+            Error::OutOfMemory(format!("the NVIDIA card's memory is full ({reason})"))
         } else {
-            anyhow!("the NVIDIA card failed ({reason}); 'vertebrae devices' says what can be used")
+            Error::Failed(format!(
+                "the NVIDIA card failed ({reason}); 'vertebrae devices' says what can be used"
+            ))
         }
     })
 }

@@ -2,11 +2,11 @@
 
 #[cfg(feature = "cuda")]
 mod cuda;
+mod error;
 
 use std::fmt;
 use std::str::FromStr;
 
-use anyhow::Result;
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::backend::AutodiffBackend;
 
@@ -15,6 +15,8 @@ use crate::kernels::simd::Isa;
 use crate::network::{
     BurnPredictor, BurnStrip, CpuPredictor, Predictor, StripPredictor, StripWeights, Weights,
 };
+
+pub use error::Error;
 
 /// Where tensors are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +78,7 @@ impl Device {
     }
 
     /// Runs `task` on this device, or says why it cannot be used.
-    pub fn run<T: Task>(&self, task: T) -> Result<T::Output> {
+    pub fn run<T: Task>(&self, task: T) -> Result<T::Output, Error> {
         match self.resolved() {
             #[cfg(feature = "cuda")]
             Device::Cuda(number) => {
@@ -84,13 +86,13 @@ impl Device {
                 cuda::guarded(|| task.run::<Autodiff<burn_cuda::Cuda>>(burn_cuda::CudaDevice::new(number)))
             }
             #[cfg(not(feature = "cuda"))]
-            Device::Cuda(_) => anyhow::bail!("{NOT_BUILT}; or use --device cpu"),
+            Device::Cuda(_) => Err(Error::Missing(format!("{NOT_BUILT}; or use --device cpu"))),
             Device::Auto | Device::Cpu => Ok(task.run::<Autodiff<Flex>>(Default::default())),
         }
     }
 
     /// The network with the given weights on this device.
-    pub fn predictor(&self, weights: &Weights) -> Result<Box<dyn Predictor>> {
+    pub fn predictor(&self, weights: &Weights) -> Result<Box<dyn Predictor>, Error> {
         match self.resolved() {
             Device::Auto | Device::Cpu => Ok(Box::new(CpuPredictor::new(weights))),
             device => device.run(Load(weights)),
@@ -100,7 +102,7 @@ impl Device {
 
 impl Device {
     /// The strip network with the given weights on this device.
-    pub fn strip(&self, weights: &StripWeights) -> Result<Box<dyn StripPredictor>> {
+    pub fn strip(&self, weights: &StripWeights) -> Result<Box<dyn StripPredictor>, Error> {
         self.run(LoadStrip(weights))
     }
 }

@@ -5,24 +5,24 @@ use ndarray::{Array3, Array5, s};
 
 use super::tiling::{Plan, Tiling};
 use crate::network::Predictor;
-use crate::progress::Progress;
+use crate::progress::Observer;
 
 /// Marks the voxels of vertebral bodies with 1. `volume` is normalised, `[x, y, z]`.
 pub fn detect(
     volume: &Array3<f32>,
     network: &dyn Predictor,
     plan: &Plan,
-    progress: &Progress,
+    observer: &mut dyn Observer,
 ) -> Result<Array3<u8>> {
     let tiling = &plan.tiling;
     let border = tiling.border();
     let positions = plan.positions();
     let mut mask = Array3::zeros(volume.dim());
-    progress.start(positions.len(), "detection");
+    observer.begins(tiling.stage(volume.dim().into()), positions.len())?;
     for position in positions {
         let patch = patch(volume, position, tiling);
         if plan.air.is_some_and(|air| patch.iter().all(|&value| value <= air)) {
-            progress.advance(1);
+            observer.advances(1);
             continue;
         }
         let probabilities = network.predict(patch)?;
@@ -34,7 +34,7 @@ pub fn detect(
             let at = |class| probabilities[[0, class, i + border[0], j + border[1], k + border[2]]];
             *value = u8::from(at(1) > at(0));
         }
-        progress.advance(1);
+        observer.advances(1);
     }
     network.rest();
     Ok(mask)
@@ -91,7 +91,7 @@ mod tests {
         for shape in [[1, 1, 1], [8, 9, 17], [10, 23, 40], [33, 16, 31]] {
             let volume = noise(shape);
             let plan = Plan::exact(tiling, shape);
-            let mask = detect(&volume, &Sign, &plan, &Progress::silent()).unwrap();
+            let mask = detect(&volume, &Sign, &plan, &mut ()).unwrap();
             assert_eq!(mask, volume.mapv(|value| u8::from(value > 0.0)));
         }
     }
@@ -105,7 +105,7 @@ mod tests {
             body.assign(&inside);
             let plan = Plan::wide(&volume, -8.0, &Sign, 0);
             assert!(shape[0] == 1 || plan.region[0].end < shape[0]);
-            let mask = detect(&volume, &Sign, &plan, &Progress::silent()).unwrap();
+            let mask = detect(&volume, &Sign, &plan, &mut ()).unwrap();
             assert_eq!(mask, volume.mapv(|value| u8::from(value > 0.0)));
         }
     }

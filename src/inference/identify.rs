@@ -7,7 +7,7 @@ use ndarray::{Array3, Array5, Axis, s};
 
 use super::extent;
 use crate::network::Predictor;
-use crate::progress::Progress;
+use crate::progress::{Observer, Stage};
 
 /// Slices computed together; enough to keep all cores busy, few enough to stay small in memory.
 const BATCH: usize = 4;
@@ -90,7 +90,7 @@ pub fn identify(
     mask: &Array3<u8>,
     network: &dyn Predictor,
     slices: Slices,
-    progress: &Progress,
+    observer: &mut dyn Observer,
 ) -> Result<Array3<u8>> {
     let slab = network.architecture().inputs();
     let granularity = network.architecture().granularity();
@@ -98,7 +98,7 @@ pub fn identify(
     let up = |size: usize, factor: usize| size.div_ceil(factor) * factor;
     let (height, width) = (up(y.len(), granularity[1]), up(z.len(), granularity[2]));
     let mut levels = Array3::zeros(volume.dim());
-    progress.start(slices.len(), "identification");
+    observer.begins(Stage::Identification, slices.len())?;
     for group in slices.chunks(BATCH) {
         let mut input = Array5::zeros((group.len(), slab, 1, height, width));
         for (mut sample, (x, _)) in input.outer_iter_mut().zip(group) {
@@ -115,7 +115,7 @@ pub fn identify(
                 target.zip_mut_with(&plane, |level, &value| *level = value.round_ties_even() as u8);
             }
         }
-        progress.advance(group.len());
+        observer.advances(group.len());
     }
     network.rest();
     Ok(levels)
@@ -146,7 +146,7 @@ mod tests {
         mask[[2, 3, 3]] = 1;
         mask[[17, 3, 3]] = 1;
         assert_eq!(slices(&mask, 8), 4..17);
-        let levels = identify(&volume, &mask, &Middle, Slices::Whole, &Progress::silent()).unwrap();
+        let levels = identify(&volume, &mask, &Middle, Slices::Whole, &mut ()).unwrap();
         for ((x, y, z), &value) in levels.indexed_iter() {
             let expected = if (4..17).contains(&x) { x + (y + z) % 3 } else { 0 };
             assert_eq!(usize::from(value), expected);
@@ -157,7 +157,7 @@ mod tests {
     fn nothing_detected_means_nothing_to_identify() {
         let volume = Array3::zeros((5, 6, 7));
         let mask = Array3::zeros((5, 6, 7));
-        let levels = identify(&volume, &mask, &Middle, Slices::Whole, &Progress::silent()).unwrap();
+        let levels = identify(&volume, &mask, &Middle, Slices::Whole, &mut ()).unwrap();
         assert!(levels.iter().all(|&value| value == 0));
     }
 
@@ -173,7 +173,7 @@ mod tests {
         mask.slice_mut(s![9..14, 20..25, 40..50]).fill(1);
         mask[[1, 22, 45]] = 1;
         let slices = Slices::Cropped { step: 3, margin: [4, 8] };
-        let levels = identify(&volume, &mask, &Middle, slices, &Progress::silent()).unwrap();
+        let levels = identify(&volume, &mask, &Middle, slices, &mut ()).unwrap();
         for ((x, y, z), &value) in levels.indexed_iter() {
             let inside = (16..29).contains(&y) && (32..58).contains(&z);
             let expected = match x {

@@ -16,8 +16,8 @@ use crate::scan::Volume;
 pub struct Network {
     /// What computes it.
     pub predictor: Rc<dyn Predictor>,
-    /// What it is given, if it sees whole volumes.
-    input: Option<Input>,
+    /// What it is given.
+    pub input: Input,
 }
 
 impl Network {
@@ -47,6 +47,7 @@ impl Network {
 
     /// The answer for a whole volume, of a network that gives one.
     pub fn answer(&self, volume: &Volume) -> Result<Option<Field>> {
-        self.input.map(|input| answer(volume, self.predictor.as_ref(), &input)).transpose()
+        let windows = self.input.windows();
+        windows.map(|windows| answer(volume, self.predictor.as_ref(), &windows)).transpose()
     }
 }

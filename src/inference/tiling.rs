@@ -7,6 +7,7 @@ use ndarray::Array3;
 
 use super::extent;
 use crate::network::Predictor;
+use crate::progress::Stage;
 
 /// What is brighter than this holds more than air, in Hounsfield units.
 pub const AIR: f64 = -500.0;
@@ -41,6 +42,11 @@ impl Tiling {
             );
         }
         Ok(Tiling { patch, centre: patch.map(|size| size / 2) })
+    }
+
+    /// What an observer is told of detection with these tiles.
+    pub fn stage(&self, shape: [usize; 3]) -> Stage {
+        Stage::Detection { patch: self.patch, kept: self.centre, shape, padded: self.padded(shape) }
     }
 
     /// The cheapest tiles of at most `voxels` for a region of this size: each axis is cut into equal

@@ -5,7 +5,7 @@ use ndarray::{Array3, Array4, Array5, ArrayView1, Axis, s};
 
 use crate::anatomy::Level;
 use crate::network::output::softmax;
-use crate::network::{Input, Predictor, output};
+use crate::network::{Predictor, Windows, output};
 use crate::scan::{Grid, Volume, reduce};
 
 /// Voxels computed together at most: a trunk of a metre.
@@ -22,12 +22,12 @@ pub struct Field {
 }
 
 /// Applies a volume network; `volume` holds Hounsfield units in LPS order.
-pub fn answer(volume: &Volume, network: &dyn Predictor, input: &Input) -> Result<Field> {
+pub fn answer(volume: &Volume, network: &dyn Predictor, input: &Windows) -> Result<Field> {
     answer_in_parts(volume, network, input, MOST)
 }
 
 /// The same, computing about `most` voxels together.
-fn answer_in_parts(volume: &Volume, network: &dyn Predictor, input: &Input, most: usize) -> Result<Field> {
+fn answer_in_parts(volume: &Volume, network: &dyn Predictor, input: &Windows, most: usize) -> Result<Field> {
     let (intensities, grid) = reduce(volume, input.spacing);
     let channels = input.channels(&intensities);
     let [nx, ny, nz] = grid.shape;
@@ -36,13 +36,13 @@ fn answer_in_parts(volume: &Volume, network: &dyn Predictor, input: &Input, most
     // Parts along the body: it is the long axis of every scan that is too large.
     let kept = (most / (up(nx, 0) * up(ny, 1)).max(1)).saturating_sub(2 * CONTEXT).max(CONTEXT);
     let mut values = Array4::zeros((output::CHANNELS, nx, ny, nz));
-    let outside = input.channels(&ndarray::arr3(&[[[Input::OUTSIDE]]]));
+    let outside = input.channels(&ndarray::arr3(&[[[Windows::OUTSIDE]]]));
     for start in (0..nz).step_by(kept) {
         let end = (start + kept).min(nz);
         let (low, high) = (start.saturating_sub(CONTEXT), (end + CONTEXT).min(nz));
         let size = [up(nx, 0), up(ny, 1), up(high - low, 2)];
-        let mut part = Array5::zeros((1, Input::WINDOWS, size[0], size[1], size[2]));
-        for channel in 0..Input::WINDOWS {
+        let mut part = Array5::zeros((1, Windows::WINDOWS, size[0], size[1], size[2]));
+        for channel in 0..Windows::WINDOWS {
             let mut part = part.slice_mut(s![0, channel, .., .., ..]);
             part.fill(outside[[channel, 0, 0, 0]]);
             part.slice_mut(s![..nx, ..ny, ..high - low]).assign(&channels.slice(s![
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_volume_computed_in_parts_is_the_whole_one() {
-        let input = Input { spacing: 2.0, ..Input::DEFAULT };
+        let input = Windows { spacing: 2.0, ..Windows::DEFAULT };
         let whole = answer_in_parts(&volume(), &Bright, &input, usize::MAX / 4).unwrap();
         let parts = answer_in_parts(&volume(), &Bright, &input, 1).unwrap();
         assert_eq!(whole.grid.shape, [20, 18, 150]);
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn levels_and_mask_lie_where_the_bodies_are_on_any_grid() {
-        let field = answer(&volume(), &Bright, &Input { spacing: 2.0, ..Input::DEFAULT }).unwrap();
+        let field = answer(&volume(), &Bright, &Windows { spacing: 2.0, ..Windows::DEFAULT }).unwrap();
         let grid = Grid::over(&volume(), 1.0);
         assert_eq!(grid.shape, [40, 36, 300]);
         let (levels, mask) = (field.levels(&grid), field.mask(&grid));

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use anyhow::{Context, Result, ensure};
 use ndarray::{Ix2, Ix3};
 
+use super::lineage;
 use crate::network::Kind;
 use crate::random::Legacy;
 use crate::sampling::npy::{self, LABELLING, SAMPLE};
@@ -44,6 +45,9 @@ impl Batch {
 pub trait Examples: Sync {
     /// The folder they come from.
     fn folder(&self) -> &Path;
+
+    /// Which they are, as [`lineage::of`] says it.
+    fn lineage(&self) -> String;
 
     /// How many an epoch holds.
     fn count(&self) -> usize;
@@ -118,6 +122,10 @@ impl Samples {
 impl Examples for Samples {
     fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    fn lineage(&self) -> String {
+        lineage::of(self.pairs.iter().map(|(sample, _)| sample.as_path()))
     }
 
     fn count(&self) -> usize {

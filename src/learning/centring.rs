@@ -73,6 +73,10 @@ mod tests {
     struct Dark;
 
     impl Examples for Dark {
+        fn lineage(&self) -> String {
+            "dark".to_owned()
+        }
+
         fn folder(&self) -> &Path {
             Path::new("dark")
         }

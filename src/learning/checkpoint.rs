@@ -35,6 +35,9 @@ pub struct State {
     /// Everything else that decides the weights: where training began, what is given and drawn.
     #[serde(default)]
     pub recipe: String,
+    /// Which examples it learns from.
+    #[serde(default)]
+    pub examples: String,
 }
 
 /// A `.safetensors` file that is a model and a training at once.

@@ -5,6 +5,7 @@ mod batches;
 mod centring;
 mod checkpoint;
 mod learner;
+pub(crate) mod lineage;
 mod losses;
 mod metrics;
 mod moments;

@@ -17,7 +17,7 @@ use super::objective::Objective;
 use super::tensorboard::ScalarLog;
 use crate::kernels::KernelBackend;
 use crate::network::{Architecture, Input, Kind, Weights};
-use crate::progress::Progress;
+use crate::progress::{Observer, Stage};
 
 /// How a network is trained.
 #[derive(Clone, Debug)]
@@ -38,8 +38,8 @@ pub struct Options {
     pub momentum: f64,
     /// What the untrained network answers: the first bias of its output.
     pub initial_output: f32,
-    /// What a network of whole volumes is given.
-    pub input: Option<Input>,
+    /// What the network is given.
+    pub input: Input,
     /// Weights to begin with instead of random ones.
     pub start: Option<Weights>,
     /// Epochs at the end in which the running statistics stand in for the batch's.
@@ -71,7 +71,7 @@ pub struct Epoch {
 }
 
 impl Options {
-    fn state(&self, epoch: usize, step: u64) -> State {
+    fn state(&self, epoch: usize, step: u64, examples: &str) -> State {
         State {
             epoch,
             step,
@@ -82,24 +82,26 @@ impl Options {
             momentum: self.momentum,
             objective: self.objective,
             recipe: self.recipe.clone(),
+            examples: examples.to_owned(),
         }
     }
 
     /// Refuses to continue a training that was begun with other options.
-    fn check(&self, checkpoint: &Checkpoint) -> Result<()> {
+    fn check(&self, checkpoint: &Checkpoint, examples: &str) -> Result<()> {
         let state = &checkpoint.state;
         let filters = checkpoint.weights.architecture.filters;
         ensure!(
-            *state == self.state(state.epoch, state.step) && filters == self.filters,
+            *state == self.state(state.epoch, state.step, examples) && filters == self.filters,
             "the checkpoint was made with --filters {filters} --batch-size {} --learning-rate {} --decay {} --momentum {} \
-             --seed {} {} and the loss {}; pass the same options to continue it",
+             --seed {} {}, the loss {} and {} samples; pass the same options and samples to continue it",
             state.batch_size,
             state.learning_rate,
             state.decay,
             state.momentum,
             state.seed,
             state.recipe,
-            serde_json::to_string(&state.objective)?
+            serde_json::to_string(&state.objective)?,
+            if state.examples.is_empty() { "unknown" } else { &state.examples }
         );
         ensure!(
             state.epoch < self.epochs,
@@ -121,7 +123,7 @@ pub fn train<B>(
     validation: &dyn Examples,
     resumed: Option<Checkpoint>,
     device: &B::Device,
-    progress: &Progress,
+    observer: &mut dyn Observer,
     mut report: impl FnMut(&Epoch) -> Result<()>,
 ) -> Result<Weights>
 where
@@ -135,10 +137,11 @@ where
         options.batch_size
     );
     let architecture = Architecture { kind: options.objective.kind(), filters: options.filters };
+    let examples = training.lineage();
     let fresh = Adam::new(options.learning_rate, options.decay);
     let (weights, adam, done) = match resumed {
         Some(checkpoint) => {
-            options.check(&checkpoint)?;
+            options.check(&checkpoint, &examples)?;
             let Checkpoint { weights, moments, state } = checkpoint;
             (weights, fresh.resumed(state.step, &moments, device), state.epoch)
         }
@@ -167,21 +170,21 @@ where
             learner.freeze();
         }
         let mut sums = Mean::default();
-        progress.start(training.count() / options.batch_size, format!("epoch {number}"));
+        observer.begins(Stage::Epoch(number), training.count() / options.batch_size)?;
         let order = training.order(options.seed, number);
         training.for_each_batch(&order, options.batch_size, true, &mut |batch| {
             check_granularity(&batch, &architecture, training)?;
             let (value, scores) = learner.step(&batch)?;
             ensure!(value.is_finite(), "the loss became {value} in epoch {number}; lower --learning-rate");
             sums.add(value, &scores, 1.0);
-            progress.advance(1);
-            progress.remark(line(&sums.means()));
+            observer.advances(1);
+            observer.remarks(&line(&sums.means()));
             Ok(())
         })?;
 
         let frozen = learner.model()?.valid();
         let mut unseen = Mean::default();
-        progress.start(validation.count().div_ceil(options.batch_size), format!("validation {number}"));
+        observer.begins(Stage::Validation(number), validation.count().div_ceil(options.batch_size))?;
         let all: Vec<usize> = (0..validation.count()).collect();
         validation.for_each_batch(&all, options.batch_size, false, &mut |batch| {
             check_granularity(&batch, &architecture, validation)?;
@@ -189,10 +192,10 @@ where
             let output = frozen.forward(input);
             let loss = scalar(options.objective.loss(output.clone(), labels.clone()))?;
             unseen.add(loss, &options.objective.scores(output, labels), batch.shape[0] as f64);
-            progress.advance(1);
+            observer.advances(1);
             Ok(())
         })?;
-        progress.clear();
+        observer.ends();
 
         let epoch = Epoch {
             number,
@@ -208,7 +211,7 @@ where
         report(&epoch)?;
         if number % options.checkpoint_every == 0 {
             let path = Checkpoint::path(&options.checkpoints, architecture.kind, number);
-            let state = options.state(number, learner.adam.step);
+            let state = options.state(number, learner.adam.step, &examples);
             let weights = learner.model()?.weights(architecture, input);
             Checkpoint { weights, moments: learner.adam.moments(), state }.write(&path)?;
         }
@@ -319,7 +322,7 @@ mod tests {
             decay: 1e-6,
             momentum: 0.1,
             initial_output: 0.0,
-            input: None,
+            input: Input::Normalised { spacing: Some(1.0) },
             start: None,
             frozen: 0,
             recipe: "--voxel 6".to_owned(),
@@ -338,7 +341,7 @@ mod tests {
             samples,
             resumed,
             &Default::default(),
-            &Progress::silent(),
+            &mut (),
             |epoch| {
                 epochs.push(epoch.clone());
                 Ok(())
@@ -368,10 +371,18 @@ mod tests {
         let path = Checkpoint::path(&folder.path().join("checkpoints"), Kind::Detection, 2);
         let checkpoint = Checkpoint::read(&path, Kind::Detection).unwrap();
         let other = Options { seed: 2, ..options(folder.path(), 3) };
-        assert!(other.check(&checkpoint).unwrap_err().to_string().contains("--seed 1"));
+        assert!(other.check(&checkpoint, &samples.lineage()).unwrap_err().to_string().contains("--seed 1"));
         let recipe = Options { recipe: "--voxel 5".to_owned(), ..options(folder.path(), 3) };
-        assert!(recipe.check(&checkpoint).unwrap_err().to_string().contains("--voxel 6"));
+        assert!(recipe.check(&checkpoint, &samples.lineage()).unwrap_err().to_string().contains("--voxel 6"));
+        let others =
+            options(folder.path(), 3).check(&checkpoint, "9 named 5e884898").unwrap_err().to_string();
+        assert!(others.contains(&format!("{} samples", samples.lineage())), "{others}");
         let done = options(folder.path(), 2);
-        assert!(done.check(&checkpoint).unwrap_err().to_string().contains("ask for more with --epochs"));
+        assert!(
+            done.check(&checkpoint, &samples.lineage())
+                .unwrap_err()
+                .to_string()
+                .contains("ask for more with --epochs")
+        );
     }
 }

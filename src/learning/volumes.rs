@@ -8,9 +8,10 @@ use anyhow::{Result, ensure};
 use rayon::prelude::*;
 
 use super::batches::{Batch, Examples};
+use super::lineage;
 use crate::annotation::{Annotated, lml};
 use crate::batch;
-use crate::network::Input;
+use crate::network::Windows;
 use crate::random::Legacy;
 use crate::sampling::augmentation::{Source, altered, plain};
 use crate::sampling::targets;
@@ -35,16 +36,17 @@ pub enum Use {
 /// lost among thousands of phantoms.
 pub struct Volumes {
     folder: PathBuf,
+    lineage: String,
     /// Scans by folder.
     groups: Vec<Vec<Source>>,
-    input: Input,
+    input: Windows,
     patch: [usize; 3],
     purpose: Use,
 }
 
 impl Volumes {
     /// Reads all scans below `folder`; one that cannot be read is an error.
-    pub fn read(folder: &Path, input: Input, patch: [usize; 3], purpose: Use) -> Result<Volumes> {
+    pub fn read(folder: &Path, input: Windows, patch: [usize; 3], purpose: Use) -> Result<Volumes> {
         let paths = scan::find(folder)?;
         let read: Mutex<BTreeMap<PathBuf, Source>> = Mutex::default();
         let failures = batch::for_each(&paths, |_, path| {
@@ -60,6 +62,7 @@ impl Volumes {
         }
         Ok(Volumes {
             folder: folder.to_owned(),
+            lineage: lineage::of(paths.iter().map(PathBuf::as_path)),
             groups: groups.into_values().collect(),
             input,
             patch,
@@ -84,6 +87,10 @@ fn source(path: &Path, spacing: f64) -> Result<Source> {
 impl Examples for Volumes {
     fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    fn lineage(&self) -> String {
+        self.lineage.clone()
     }
 
     fn count(&self) -> usize {
@@ -116,9 +123,12 @@ impl Examples for Volumes {
             })
             .collect();
         let [x, y, z] = self.patch;
-        let mut batch =
-            Batch { input: Vec::new(), shape: [numbers.len(), Input::WINDOWS, x, y, z], labels: Vec::new() };
-        batch.input.reserve(numbers.len() * Input::WINDOWS * x * y * z);
+        let mut batch = Batch {
+            input: Vec::new(),
+            shape: [numbers.len(), Windows::WINDOWS, x, y, z],
+            labels: Vec::new(),
+        };
+        batch.input.reserve(numbers.len() * Windows::WINDOWS * x * y * z);
         batch.labels.reserve(numbers.len() * targets::CHANNELS * x * y * z);
         for example in examples {
             batch.input.extend(example.input);

@@ -4,11 +4,65 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::input::Input;
+use super::input::Windows;
 use super::output;
 
 /// Poolings on the way down, and upsamplings on the way up.
 pub const DEPTH: usize = 4;
+
+/// The first layer on the way up, and the last layer of all.
+const UP: usize = 2 * DEPTH + 2;
+pub(super) const OUTPUT: usize = UP + 2 * DEPTH;
+
+/// The order in which a U-Net computes everything before its output: two layers and a pooling for each level down, two
+/// layers on the floor, two for each level up, the first of which joins the skip of that level.
+///
+/// `layer` is given a layer's number, what it reads and the skip that it joins; `pool` the number of the layer that
+/// reads the result, and what to pool.
+pub(super) fn walk<V>(
+    input: V,
+    mut layer: impl FnMut(usize, V, Option<V>) -> V,
+    mut pool: impl FnMut(usize, &V) -> V,
+) -> V {
+    let mut x = input;
+    let mut skips = Vec::with_capacity(DEPTH);
+    for index in (0..2 * DEPTH).step_by(2) {
+        x = layer(index, x, None);
+        let skip = layer(index + 1, x, None);
+        x = pool(index + 2, &skip);
+        skips.push(skip);
+    }
+    for index in 2 * DEPTH..UP {
+        x = layer(index, x, None);
+    }
+    for (index, skip) in (UP..OUTPUT).step_by(2).zip(skips.into_iter().rev()) {
+        x = layer(index, x, Some(skip));
+        x = layer(index + 1, x, None);
+    }
+    x
+}
+
+/// Whether a layer joins a skip.
+pub(super) fn joins(index: usize) -> bool {
+    (UP..OUTPUT).contains(&index) && index.is_multiple_of(2)
+}
+
+/// Who reads what a layer writes, beside a pooling.
+pub(super) enum Reader {
+    /// The layer after it.
+    Next,
+    /// This one, as its skip.
+    Join(usize),
+}
+
+/// Who reads the result of a layer before the output.
+pub(super) fn reader(index: usize) -> Reader {
+    if index < 2 * DEPTH && !index.is_multiple_of(2) {
+        Reader::Join(OUTPUT - 1 - index)
+    } else {
+        Reader::Next
+    }
+}
 
 /// What a network is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +106,7 @@ pub struct Architecture {
 /// One convolution with what follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LayerShape {
-    /// Input channels.
+    /// Windows channels.
     pub inputs: usize,
     /// Output channels.
     pub outputs: usize,
@@ -71,7 +125,7 @@ impl Architecture {
         match self.kind {
             Kind::Detection => 1,
             Kind::Identification => 8,
-            Kind::Volume => Input::WINDOWS,
+            Kind::Volume => Windows::WINDOWS,
         }
     }
 

@@ -5,7 +5,7 @@ use anyhow::Result;
 use ndarray::Array5;
 use rayon::prelude::*;
 
-use super::architecture::{Architecture, DEPTH, Kind, LayerShape};
+use super::architecture::{Architecture, Kind, LayerShape, OUTPUT, Reader, joins, reader, walk};
 use super::blocks::EPSILON;
 use super::predictor::Predictor;
 use super::weights::{LayerWeights, Weights};
@@ -17,9 +17,6 @@ use crate::kernels::packed::{Direction, Packed};
 use crate::kernels::planes::{self, Planes};
 use crate::kernels::pooling::pool;
 use crate::kernels::simd::Isa;
-
-/// First layer on the way up: the first that joins a skip.
-const UP: usize = 2 * DEPTH + 2;
 
 /// A network computed by our own kernels.
 pub struct CpuPredictor {
@@ -112,7 +109,6 @@ impl CpuPredictor {
     pub fn on(isa: Isa, weights: &Weights) -> Self {
         let architecture = weights.architecture;
         let shapes = architecture.layers();
-        let joins = |index: usize| index >= UP && index.is_multiple_of(2) && index + 1 < shapes.len();
         let layer = |(index, weights): (usize, &LayerWeights)| {
             let coarse = joins(index).then(|| (shapes[index - 1].outputs, architecture.pooling()));
             Layer::new(isa, shapes[index], weights, coarse)
@@ -147,25 +143,17 @@ impl Predictor for CpuPredictor {
         let factor = self.architecture.pooling();
         let layers = &self.layers;
         let (before, after) = layers[0].frame();
-        let mut x = Planes::framed(values, images, channels, [a, b, c], before, after);
+        let x = Planes::framed(values, images, channels, [a, b, c], before, after);
         drop(input);
-        let mut skips = Vec::with_capacity(DEPTH);
-        for level in 0..DEPTH {
-            x = layers[2 * level].apply(&x, None, layers[2 * level + 1].frame());
-            let join = &layers[UP + 2 * (DEPTH - 1 - level)];
-            let skip = layers[2 * level + 1].apply(&x, None, join.frame());
-            x = pool(&skip, factor, layers[2 * level + 2].frame());
-            skips.push(skip);
-        }
-        for floor in 2 * DEPTH..UP {
-            x = layers[floor].apply(&x, None, layers[floor + 1].handed_frame());
-        }
-        for (index, skip) in (UP..).step_by(2).zip(skips.into_iter().rev()) {
-            x = layers[index].apply(&x, Some(&skip), layers[index + 1].frame());
-            drop(skip);
-            x = layers[index + 1].apply(&x, None, layers[index + 2].handed_frame());
-        }
-        let output = &layers[layers.len() - 1];
+        let layer = |index: usize, x: Planes, skip: Option<Planes>| {
+            let read_by = match reader(index) {
+                Reader::Next => layers[index + 1].handed_frame(),
+                Reader::Join(join) => layers[join].frame(),
+            };
+            layers[index].apply(&x, skip.as_ref(), read_by)
+        };
+        let x = walk(x, layer, |next, x| pool(x, factor, layers[next].frame()));
+        let output = &layers[OUTPUT];
         let channels = output.shape.outputs;
         let mut values = vec![0.0; images * channels * a * b * c];
         output.write(&x, None, &mut Destination::dense(&mut values, channels, [a, b, c]));

@@ -13,7 +13,7 @@ pub mod weights;
 
 pub use architecture::{Architecture, Kind, LayerShape};
 pub use cpu::CpuPredictor;
-pub use input::Input;
+pub use input::{Input, Windows};
 pub use predictor::{BurnPredictor, Predictor};
 #[cfg(test)]
 pub(crate) use strip::tests as strip_tests;
@@ -21,4 +21,4 @@ pub use strip::{Dropout, Reading, Strip, StripArchitecture, StripInput};
 pub(crate) use strip_predictor::padded;
 pub use strip_predictor::{BurnStrip, StripPredictor};
 pub use unet::Unet;
-pub use weights::{StripWeights, Weights};
+pub use weights::{ModelError, StripWeights, Weights};

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-use super::architecture::{Architecture, DEPTH, Kind};
+use super::architecture::{Architecture, Kind, OUTPUT, walk};
 use super::blocks::Layer;
 use super::input::Input;
 use super::weights::Weights;
@@ -40,7 +40,7 @@ impl<B: Backend> Unet<B> {
     }
 
     /// The network's weights as plain numbers.
-    pub fn weights(&self, architecture: Architecture, input: Option<Input>) -> Weights {
+    pub fn weights(&self, architecture: Architecture, input: Input) -> Weights {
         Weights { architecture, input, layers: self.layers.iter().map(Layer::weights).collect() }
     }
 }
@@ -49,23 +49,12 @@ impl<B: KernelBackend> Unet<B> {
     /// `[n, inputs, x, y, z]` → `[n, outputs, x, y, z]`: the logits of background and vertebra, or
     /// the regressed label value.
     pub fn forward(&self, x: Tensor<B, 5>) -> Tensor<B, 5> {
-        let (down, rest) = self.layers.split_at(2 * DEPTH);
-        let (floor, up) = rest.split_at(2);
-        let through = |layers: &[Layer<B>], x| layers.iter().fold(x, |x, layer| layer.forward(x));
-        let mut x = x;
-        let mut skips = Vec::with_capacity(DEPTH);
-        for pair in down.chunks_exact(2) {
-            x = through(pair, x);
-            skips.push(x.clone());
-            x = pool(x, self.pooling);
-        }
-        x = through(floor, x);
-        let pairs = up.chunks_exact(2);
-        let output = pairs.remainder();
-        for (pair, skip) in pairs.zip(skips.into_iter().rev()) {
-            x = through(&pair[1..], pair[0].forward_joined(skip, x, self.pooling));
-        }
-        through(output, x)
+        let layer = |index: usize, x, skip| match skip {
+            None => self.layers[index].forward(x),
+            Some(skip) => self.layers[index].forward_joined(skip, x, self.pooling),
+        };
+        let x = walk(x, layer, |_, x| pool(x.clone(), self.pooling));
+        self.layers[OUTPUT].forward(x)
     }
 }
 

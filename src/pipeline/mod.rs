@@ -10,13 +10,13 @@ use crate::annotation::landmark::Landmark;
 use crate::artifact::File;
 use crate::decoding::sequence::Flag;
 use crate::device::Device;
+use crate::progress::Observer;
 use crate::scan::hounsfield::{self, Finding};
 use crate::scan::{Frame, Scan};
 use crate::spine::turned::Turned;
 use crate::spine::{self, Reader, Shift, Spine};
 
 pub use self::models::Models;
-pub use crate::spine::Stage;
 
 /// The networks that name the vertebrae of a scan, on a device.
 pub struct Pipeline {
@@ -84,18 +84,19 @@ impl Located {
 }
 
 impl Pipeline {
-    /// Brings models to a device; errors name the model.
+    /// Brings models to a device. Errors are a [`ModelError`](crate::network::ModelError) that names the file, or a
+    /// [`device::Error`](crate::device::Error).
     pub fn load(models: &Models, device: Device) -> Result<Pipeline> {
         Ok(Pipeline { reader: models.load(device)?, models: models.files.clone(), device })
     }
 
     /// Finds and names the vertebrae of a scan.
     pub fn predict(&self, scan: &Scan) -> Result<Prediction> {
-        self.predict_observed(scan, &|_| {})
+        self.predict_observed(scan, &mut ())
     }
 
-    /// The same; `observer` is told when a stage begins.
-    pub fn predict_observed(&self, scan: &Scan, observer: &dyn Fn(Stage)) -> Result<Prediction> {
+    /// The same; the observer is told when a stage begins.
+    pub fn predict_observed(&self, scan: &Scan, observer: &mut dyn Observer) -> Result<Prediction> {
         let mut warnings = scan.volume.warnings.clone();
         let intensities = hounsfield::judge(&scan.volume.voxels);
         warnings.extend(intensities.as_ref().map(|finding| finding.sentence.clone()));

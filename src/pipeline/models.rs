@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::artifact::{self, File};
 use crate::device::Device;
 use crate::inference::network::Network;
-use crate::network::{Kind, Reading, StripWeights, Weights};
+use crate::network::{Kind, ModelError, Reading, StripWeights, Weights};
 use crate::spine::{Chain, Reader};
 
 /// The models that are part of the program, by the names of their files.
@@ -37,13 +37,13 @@ pub struct Models {
 impl Models {
     /// The models that come with the program: those in its folder `saved_models`, or else the ones that are part of it
     /// (with the feature `built-in-models`).
-    pub fn built_in() -> Result<Models> {
+    pub fn built_in() -> Result<Models, ModelError> {
         Models::find(None)
     }
 
     /// The models in `folder`, further networks of names among them, or else in `saved_models` of the working folder, beside the program, or of the
     /// checkout that the program was built in; failing all that, the ones that are part of the program.
-    pub fn find(folder: Option<&Path>) -> Result<Models> {
+    pub fn find(folder: Option<&Path>) -> Result<Models, ModelError> {
         let places = match folder {
             Some(folder) => vec![folder.to_owned()],
             None => usual(),
@@ -65,29 +65,31 @@ impl Models {
             return Ok(Models { files: BUILT_IN.iter().map(file).collect(), built_in: true });
         }
         let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
-        bail!("{} are not in {}; name their folder with --models", NAMES.join(", "), places.join(" or "))
+        Err(ModelError::Missing(format!(
+            "{} are not in {}; name their folder with --models",
+            NAMES.join(", "),
+            places.join(" or ")
+        )))
     }
 
-    /// Brings them to a device; errors name the file.
+    /// Brings them to a device. Errors are a [`ModelError`] that names the file, or a [`crate::device::Error`].
     pub fn load(&self, device: Device) -> Result<Reader> {
-        let bytes = |index: usize| -> Result<Vec<u8>> {
+        let bytes = |index: usize| -> Result<Vec<u8>, ModelError> {
             if self.built_in {
                 return Ok(BUILT_IN[index].1.to_vec());
             }
             let path = &self.files[index].path;
-            std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))
+            Ok(std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?)
         };
         let named = |index: usize| format!("{} is no usable model", self.files[index].path.display());
-        let course = Weights::parse(&bytes(0)?, Kind::Volume).with_context(|| named(0))?;
-        let bodies = StripWeights::parse(&bytes(1)?, Reading::Bodies).with_context(|| named(1))?;
+        let course = Weights::parse(&bytes(0)?, Kind::Volume).map_err(|error| error.of(named(0)))?;
+        let bodies = StripWeights::parse(&bytes(1)?, Reading::Bodies).map_err(|error| error.of(named(1)))?;
         let mut chain = Chain::default();
         let mut names = Vec::new();
         for index in 2..self.files.len() {
-            let read = || -> Result<_> {
-                let (weights, (metadata, _)) = StripWeights::parse_all(&bytes(index)?, Reading::Names)?;
-                Ok((weights, Chain::of(&metadata)?))
-            };
-            let (weights, of_this) = read().with_context(|| named(index))?;
+            let (weights, (metadata, _)) = StripWeights::parse_all(&bytes(index)?, Reading::Names)
+                .map_err(|error| error.of(named(index)))?;
+            let of_this = Chain::of(&metadata).map_err(|error| ModelError::from(error).of(named(index)))?;
             // That of the first was fitted with all of them.
             if index == 2 {
                 chain = of_this;

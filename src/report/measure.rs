@@ -4,11 +4,10 @@ use std::io::{Result, Write};
 use std::path::Path;
 
 use super::numbers::{numpy_array, python, python_list, python_rounded};
-use crate::analysis::Stages;
 use crate::anatomy::Region;
 use crate::decoding::Vertebra;
 use crate::evaluation::{Comparison, Summary, Tally, numpy_mean};
-use crate::inference::tiling::Tiling;
+use crate::progress::Stage;
 
 /// Writes the report; every line is followed by an empty one, as in the original's README.
 pub struct MeasureText<W: Write> {
@@ -30,6 +29,32 @@ impl<W: Write> MeasureText<W> {
     /// A scan's number, from 0, and its path.
     pub fn scan(&mut self, number: usize, path: &Path) -> Result<()> {
         self.line(format!("{number} {}", path.display()))
+    }
+
+    /// The original's lines between its stages; it has none for others.
+    pub fn stage(&mut self, stage: &Stage) -> Result<()> {
+        let lines: &[&str] = match stage {
+            Stage::Detection { patch, kept, shape, padded } => {
+                let row = |sizes: &[usize; 3], separator| sizes.map(|size| size.to_string()).join(separator);
+                self.line("apply detection")?;
+                return self.line(format!(
+                    "[{}] [{}] ({}) ({})",
+                    row(patch, " "),
+                    row(kept, " "),
+                    row(shape, ", "),
+                    row(padded, ", ")
+                ));
+            }
+            Stage::Identification => &["finished detection", "apply identification"],
+            Stage::Aggregation => &[
+                "finished identification",
+                "finished multiplying",
+                "start aggregating",
+                "finish aggregating",
+            ],
+            _ => &[],
+        };
+        lines.iter().try_for_each(|line| self.line(line))
     }
 
     /// The kept labels with their voxels, then how they compare with the annotation.
@@ -83,40 +108,12 @@ impl<W: Write> MeasureText<W> {
     }
 }
 
-/// The original's lines between its stages.
-impl<W: Write> Stages for MeasureText<W> {
-    fn detection_begins(&mut self, tiling: &Tiling, shape: [usize; 3]) -> Result<()> {
-        let row = |sizes: [usize; 3], separator: &str| sizes.map(|size| size.to_string()).join(separator);
-        self.line("apply detection")?;
-        self.line(format!(
-            "[{}] [{}] ({}) ({})",
-            row(tiling.patch, " "),
-            row(tiling.centre, " "),
-            row(shape, ", "),
-            row(tiling.padded(shape), ", ")
-        ))
-    }
-
-    fn identification_begins(&mut self) -> Result<()> {
-        self.line("finished detection")?;
-        self.line("apply identification")
-    }
-
-    fn aggregation_begins(&mut self) -> Result<()> {
-        for step in
-            ["finished identification", "finished multiplying", "start aggregating", "finish aggregating"]
-        {
-            self.line(step)?;
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::annotation::Centroid;
     use crate::evaluation::{REACH, compare};
+    use crate::inference::tiling::Tiling;
 
     /// The block of the original's README: what was found with how many voxels …
     const FOUND: [(&str, usize, [f64; 3]); 14] = [
@@ -170,9 +167,10 @@ mod tests {
         );
         printed(|report| {
             report.scan(6, Path::new("testing_dataset/4778644.nii.gz")).unwrap();
-            report.detection_begins(&Tiling::ORIGINAL, [140, 140, 312]).unwrap();
-            report.identification_begins().unwrap();
-            report.aggregation_begins().unwrap();
+            for stage in [Tiling::ORIGINAL.stage([140, 140, 312]), Stage::Identification, Stage::Aggregation]
+            {
+                report.stage(&stage).unwrap();
+            }
             report.result(&found, &comparison).unwrap();
         })
     }

@@ -4,7 +4,7 @@ use ndarray::{Array3, Axis, parallel::prelude::*};
 
 use super::targets::{self, Ball};
 use crate::annotation::Centroid;
-use crate::network::Input;
+use crate::network::Windows;
 use crate::random::Legacy;
 use crate::scan::Grid;
 
@@ -147,7 +147,7 @@ fn invert(m: &[[f64; 3]; 3]) -> [[f64; 3]; 3] {
 type View = [std::ops::Range<f64>; 3];
 
 /// A patch of `shape` voxels as it is, around the middle of the spine.
-pub fn plain(source: &Source, shape: [usize; 3], input: &Input) -> Example {
+pub fn plain(source: &Source, shape: [usize; 3], input: &Windows) -> Example {
     let count = source.centroids.len().max(1) as f64;
     let middle = std::array::from_fn(|axis| {
         source.centroids.iter().map(|centroid| centroid.mm[axis]).sum::<f64>() / count
@@ -158,7 +158,7 @@ pub fn plain(source: &Source, shape: [usize; 3], input: &Input) -> Example {
 }
 
 /// A patch of `shape` voxels of a person and a scan made up from `source`.
-pub fn altered(source: &Source, shape: [usize; 3], input: &Input, random: &mut Legacy) -> Example {
+pub fn altered(source: &Source, shape: [usize; 3], input: &Windows, random: &mut Legacy) -> Example {
     let extent = shape.map(|size| size as f64 * input.spacing);
     let mut sorted: Vec<[f64; 3]> = source.centroids.iter().map(|centroid| centroid.mm).collect();
     sorted.sort_by(|a, b| b[2].total_cmp(&a[2]));
@@ -199,7 +199,7 @@ pub fn altered(source: &Source, shape: [usize; 3], input: &Input, random: &mut L
 fn example(
     source: &Source,
     shape: [usize; 3],
-    input: &Input,
+    input: &Windows,
     way: &Way,
     view: &View,
     patch: Array3<f32>,
@@ -233,7 +233,7 @@ fn sample(source: &Source, shape: [usize; 3], spacing: f64, way: &Way, view: &Vi
     let size = source.voxels.dim();
     let limits = [size.0, size.1, size.2].map(|size| size as f64 - 1.0);
     let mm = |index: usize, axis: usize| (index as f64 - (shape[axis] as f64 - 1.0) / 2.0) * spacing;
-    let mut patch = Array3::from_elem(shape, Input::OUTSIDE);
+    let mut patch = Array3::from_elem(shape, Windows::OUTSIDE);
     patch.axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(i, mut plane)| {
         for ((j, k), value) in plane.indexed_iter_mut() {
             let at = [mm(i, 0), mm(j, 1), mm(k, 2)];
@@ -282,7 +282,7 @@ fn scanner(patch: &mut Array3<f32>, random: &mut Legacy) {
     patch.axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(x, mut plane)| {
         let mut random = Legacy::seeded(seed.wrapping_add(x as u32));
         for value in &mut plane {
-            if *value <= Input::OUTSIDE {
+            if *value <= Windows::OUTSIDE {
                 continue;
             }
             let dense = (*value - BONE).max(0.0);
@@ -332,9 +332,9 @@ mod tests {
         let (source, shape) = (source(), [64, 64, 96]);
         let voxels = 64 * 64 * 96;
         for seed in 0..6 {
-            let example = altered(&source, shape, &Input::DEFAULT, &mut Legacy::seeded(seed));
+            let example = altered(&source, shape, &Windows::DEFAULT, &mut Legacy::seeded(seed));
             assert_eq!(example.labels.len(), targets::CHANNELS * voxels);
-            assert_eq!(example.input.len(), Input::WINDOWS * voxels);
+            assert_eq!(example.input.len(), Windows::WINDOWS * voxels);
             // Half way between water and the balls, as this example shows them.
             let seen: Vec<usize> = (0..voxels).filter(|&voxel| example.input[voxel] > -0.9).collect();
             let mut values: Vec<f32> = seen.iter().map(|&voxel| example.input[voxel]).collect();
@@ -361,7 +361,7 @@ mod tests {
     #[test]
     fn a_plain_patch_shows_the_scan_as_it_is() {
         let source = source();
-        let example = plain(&source, [32, 32, 64], &Input::DEFAULT);
+        let example = plain(&source, [32, 32, 64], &Windows::DEFAULT);
         let bodies: Vec<usize> = (0..32 * 32 * 64).filter(|&voxel| example.labels[voxel] == 1.0).collect();
         assert!(!bodies.is_empty());
         let bright = bodies.iter().filter(|&&voxel| example.input[voxel] > 0.1).count();

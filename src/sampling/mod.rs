@@ -6,6 +6,7 @@ pub mod labelling;
 pub mod npy;
 mod padding;
 pub mod patches;
+pub mod record;
 pub mod slabs;
 pub mod targets;
 

@@ -1,6 +1,7 @@
 //! A CT on disk becomes a [`Volume`]: read, brought to one orientation, resampled, normalised.
 
 pub mod dicom;
+mod error;
 mod geometry;
 pub mod hounsfield;
 mod intensity;
@@ -21,6 +22,7 @@ use ndarray::Array3;
 use crate::artifact;
 
 pub use dicom::Series;
+pub use error::Error;
 pub use geometry::{Geometry, distance};
 pub use intensity::{Scale, normalise, replace_non_finite};
 pub use listing::{Listing, find, listed, name};
@@ -109,13 +111,17 @@ impl Frame {
 impl Scan {
     /// Reads a NIfTI file or a folder of DICOM slices and brings it to LPS. Errors name the file, what is wrong with it and
     /// what to do.
-    pub fn read(path: &Path) -> Result<Scan> {
+    pub fn read(path: &Path) -> Result<Scan, Error> {
         Scan::read_as(path, true, None)
     }
 
     /// The same; `reorient` says whether axes are brought to LPS or taken for it as they are, `wanted` is the
     /// SeriesInstanceUID to take of a folder of DICOM slices.
-    pub fn read_as(path: &Path, reorient: bool, wanted: Option<&str>) -> Result<Scan> {
+    pub fn read_as(path: &Path, reorient: bool, wanted: Option<&str>) -> Result<Scan, Error> {
+        Scan::read_any(path, reorient, wanted).map_err(|error| Error::of(path, error))
+    }
+
+    fn read_any(path: &Path, reorient: bool, wanted: Option<&str>) -> Result<Scan> {
         if path.is_file() && dicom::is_dicom(path) {
             bail!("{} is a single DICOM file; name the folder with all slices of its series", path.display());
         }
@@ -168,8 +174,9 @@ impl Scan {
 }
 
 /// Where the voxels of a NIfTI file or of a folder of DICOM slices lie.
-pub fn geometry(path: &Path) -> Result<Geometry> {
-    if path.is_dir() { dicom::geometry(path) } else { nifti::geometry(path) }
+pub fn geometry(path: &Path) -> Result<Geometry, Error> {
+    let found = if path.is_dir() { dicom::geometry(path) } else { nifti::geometry(path) };
+    found.map_err(|error| Error::of(path, error))
 }
 
 /// The SHA-256 of a scan's file, or of those of all DICOM files in its folder, one after the other.

@@ -14,4 +14,4 @@ mod reader;
 pub mod turned;
 
 pub use chain::Chain;
-pub use reader::{BODIES_SPACING, NAMES_SPACING, Reader, Shift, Spine, Stage, Vertebra};
+pub use reader::{BODIES_SPACING, NAMES_SPACING, Reader, Shift, Spine, Vertebra};

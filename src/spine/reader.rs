@@ -13,6 +13,7 @@ use crate::annotation::Centroid;
 use crate::decoding::sequence::{Flag, Named};
 use crate::inference::network::Network;
 use crate::network::StripPredictor;
+use crate::progress::{Observer, Stage};
 use crate::scan::{Geometry, Volume};
 use crate::straighten::Even;
 
@@ -42,27 +43,6 @@ const CONVINCING: f64 = -1.2;
 const DOUBTED: f64 = -0.6;
 /// Confidence below which a name is flagged.
 const UNCERTAIN: f64 = 0.5;
-
-/// What a reader is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// It looks for the spine in the whole scan.
-    Course,
-    /// It walks along the spine from body to body.
-    Bodies,
-    /// It names them.
-    Names,
-}
-
-impl std::fmt::Display for Stage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
-            Stage::Course => "course",
-            Stage::Bodies => "bodies",
-            Stage::Names => "names",
-        })
-    }
-}
 
 /// The networks that read a spine.
 pub struct Reader {
@@ -149,18 +129,18 @@ impl Reader {
     /// The row that the coarse look shows is where a spine begins. If it leads to few bodies, or is short and the names
     /// fit badly, the surest single bodies are tried, too.
     pub fn read(&self, volume: &Volume) -> Result<Spine> {
-        self.read_observed(volume, &|_| {})
+        self.read_observed(volume, &mut ())
     }
 
-    /// The same; `observer` is told when a stage begins.
-    pub fn read_observed(&self, volume: &Volume, observer: &dyn Fn(Stage)) -> Result<Spine> {
-        observer(Stage::Course);
+    /// The same; the observer is told when a stage begins.
+    pub fn read_observed(&self, volume: &Volume, observer: &mut dyn Observer) -> Result<Spine> {
+        observer.begins(Stage::Course, 0)?;
         let Rough { row, singles } = rough(volume, &self.course)?;
         let near: Vec<[f64; 3]> = row.iter().chain(&singles).copied().collect();
         if near.is_empty() {
             return Ok(Spine::default());
         }
-        observer(Stage::Bodies);
+        observer.begins(Stage::Bodies, 0)?;
         let even = Even::part(volume, &volume.geometry.around(&near, BODIES_MARGIN), BODIES_SPACING);
         let mut best = self.attempt(volume, &even, &row, observer)?;
         // A long row is right about where the spine is, whatever its names are worth.
@@ -186,7 +166,7 @@ impl Reader {
         volume: &Volume,
         even: &Even,
         start: &[[f64; 3]],
-        observer: &dyn Fn(Stage),
+        observer: &mut dyn Observer,
     ) -> Result<Option<Attempt>> {
         let mut bodies =
             if start.is_empty() { Vec::new() } else { locate(even, self.bodies.as_ref(), start)? };
@@ -194,7 +174,7 @@ impl Reader {
         if bodies.is_empty() {
             return Ok(None);
         }
-        observer(Stage::Names);
+        observer.begins(Stage::Names, 0)?;
         let centres: Vec<[f64; 3]> = bodies.iter().map(|body| body.mm).collect();
         let even = Even::part(volume, &volume.geometry.around(&centres, NAMES_MARGIN), NAMES_SPACING);
         let looks = names::probabilities(&even, &self.names, &centres)?;

@@ -11,12 +11,13 @@ use anyhow::{Context, Result, anyhow, ensure};
 use clap::{Args, ValueEnum};
 
 use self::output::Output;
+use super::bar::Progress;
 use super::interrupt::{Interrupt, Interrupted};
 use super::options::{Computing, Sharding};
 use vertebrae::artifact::{self, File};
 use vertebrae::batch::{Failures, guarded, read_ahead};
-use vertebrae::pipeline::{Models, Pipeline, Stage};
-use vertebrae::progress::Progress;
+use vertebrae::pipeline::{Models, Pipeline};
+use vertebrae::progress::{Observer, Stage};
 use vertebrae::report::collection::Collection;
 use vertebrae::report::layout::{self, Layout};
 use vertebrae::report::prediction::{self, Document, Vertebra, is_current};
@@ -64,6 +65,20 @@ const PARTS: usize = 4;
 struct Run {
     pipeline: Pipeline,
     layout: Layout,
+}
+
+/// A scan's stages as parts of the batch's bar.
+struct Parts<'a> {
+    progress: &'a Progress,
+    /// Stands behind the stage's name.
+    note: &'a str,
+}
+
+impl Observer for Parts<'_> {
+    fn begins(&mut self, stage: Stage, _: usize) -> Result<()> {
+        self.progress.part(&format!("{stage}{}", self.note));
+        Ok(())
+    }
 }
 
 /// A scan as it was read.
@@ -197,8 +212,7 @@ impl Predict {
     fn scan(&self, path: &Path, read: Read, run: &Run, progress: &Progress, note: &str) -> Result<Document> {
         let begin = Instant::now();
         let Read { scan, sha256, seconds } = read;
-        let observer = |stage: Stage| progress.part(&format!("{stage}{note}"));
-        let mut prediction = run.pipeline.predict_observed(&scan, &observer)?;
+        let mut prediction = run.pipeline.predict_observed(&scan, &mut Parts { progress, note })?;
         progress.part(&format!("writing{note}"));
         let (stem, other) = run.layout.free(&self.output, path, &sha256);
         if let Some(other) = other {

@@ -28,6 +28,9 @@ pub struct State {
     pub weight_decay: f64,
     /// Seed of weights and examples.
     pub seed: u32,
+    /// Which scans it learns from, and how often from each.
+    #[serde(default)]
+    pub examples: String,
     /// Epochs done.
     pub epoch: usize,
 }

@@ -7,7 +7,9 @@ use std::sync::Mutex;
 use anyhow::{Result, ensure};
 
 use crate::annotation::{Annotated, Centroid, lml};
+use crate::artifact;
 use crate::batch;
+use crate::learning::lineage;
 use crate::random::Legacy;
 use crate::scan;
 use crate::straighten::Even;
@@ -68,6 +70,13 @@ impl Sources {
         let all: Vec<Source> = read.into_values().collect();
         let ends = ends(&all, shares)?;
         Ok(Sources { all, ends })
+    }
+
+    /// Which scans these are, and how often each is drawn.
+    pub fn lineage(&self) -> String {
+        let names = lineage::of(self.all.iter().map(|source| source.path.as_path()));
+        let ends: Vec<String> = self.ends.iter().map(|end| format!("{end:.6}")).collect();
+        format!("{names} in shares {}", &artifact::sha256_of(ends.join(" ").as_bytes())[..8])
     }
 
     /// A scan, some more often than others.

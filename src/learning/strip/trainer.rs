@@ -16,7 +16,7 @@ use crate::learning::adam::Adam;
 use crate::learning::metrics::Scores;
 use crate::learning::tensorboard::ScalarLog;
 use crate::network::{BurnStrip, Dropout, Strip, StripInput, StripWeights, padded};
-use crate::progress::Progress;
+use crate::progress::{Observer, Stage};
 use crate::random::Legacy;
 
 /// Steps over which the learning rate rises to its highest, and the share of it that the cosine ends at.
@@ -81,7 +81,7 @@ pub fn train_strip<B, L: Lesson>(
     lesson: &L,
     resumed: Option<StripCheckpoint>,
     device: &B::Device,
-    progress: &Progress,
+    observer: &mut dyn Observer,
     mut report: impl FnMut(&StripEpoch) -> Result<()>,
 ) -> Result<StripWeights>
 where
@@ -137,7 +137,7 @@ where
         for number in done + 1..=recipe.epochs {
             let begin = Instant::now();
             let mut sums: Scores = Vec::new();
-            progress.start(recipe.steps, format!("epoch {number}"));
+            observer.begins(Stage::Epoch(number), recipe.steps)?;
             for step in (number - 1) * recipe.steps..number * recipe.steps {
                 let batch = receivers[step % DRAWERS].recv().context("drawing examples failed")?;
                 let seed = recipe.seed.wrapping_mul(7_368_787).wrapping_add(step as u32);
@@ -162,11 +162,11 @@ where
                 adam.set_rate(recipe.learning_rate * rate(step as f64, total as f64));
                 model = Some(adam.update::<B, _>(network, &gradients));
                 add(&mut sums, verdict.loss, &verdict.scores);
-                progress.advance(1);
+                observer.advances(1);
                 let count = (step + 1 - (number - 1) * recipe.steps) as f64;
-                progress.remark(format!("loss {:.4}", sums[0].1 / count));
+                observer.remarks(&format!("loss {:.4}", sums[0].1 / count));
             }
-            progress.clear();
+            observer.ends();
             last = model.as_ref().context("a step of this training has failed before")?.weights();
             let weights = StripWeights { architecture: architecture.clone(), layers: last.clone() };
             let trained = BurnStrip::<B::InnerBackend>::new(&weights, device.clone());
@@ -196,13 +196,14 @@ fn check(recipe: &State, state: &State) -> Result<()> {
     ensure!(
         *recipe == State { epoch: recipe.epoch, ..state.clone() },
         "the checkpoint was made with --epochs {} --steps {} --batch-size {} --learning-rate {} --weight-decay {} \
-         --seed {}; pass the same options to continue it",
+         --seed {} on {} scans; pass the same options and scans to continue it",
         state.epochs,
         state.steps,
         state.batch_size,
         state.learning_rate,
         state.weight_decay,
-        state.seed
+        state.seed,
+        if state.examples.is_empty() { "unknown" } else { &state.examples }
     );
     Ok(())
 }
@@ -315,6 +316,7 @@ mod tests {
                 learning_rate: 1e-2,
                 weight_decay: 1e-2,
                 seed: 1,
+                examples: "1 named bar".to_owned(),
                 epoch: 0,
             },
             start: None,
@@ -334,8 +336,7 @@ mod tests {
             each(epoch)
         };
         let device = Default::default();
-        let weights =
-            train_strip::<Autodiff<Flex>, _>(options, &Bar, resumed, &device, &Progress::silent(), report);
+        let weights = train_strip::<Autodiff<Flex>, _>(options, &Bar, resumed, &device, &mut (), report);
         (weights, epochs)
     }
 
@@ -357,6 +358,8 @@ mod tests {
         assert_eq!(checkpoint.state.epoch, 2);
         let (resumed, rest) = run(&options, Some(checkpoint.clone()), |_| Ok(()));
         assert_eq!((rest.len(), resumed.unwrap()), (2, weights.unwrap()));
+        let others = State { examples: "2 named bars".to_owned(), ..options.state.clone() };
+        assert!(check(&others, &checkpoint.state).unwrap_err().to_string().contains("1 named bar scans"));
         let other = State { seed: 2, ..options.state };
         assert!(check(&other, &checkpoint.state).unwrap_err().to_string().contains("--seed 1"));
     }

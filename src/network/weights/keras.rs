@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use hdf5_pure::{AttrValue, File, FileBuilder, GroupBuilder};
 
 use super::{Architecture, Kind, LayerWeights, Norm, Weights, check_layers};
+use crate::network::Input;
 use crate::network::architecture::LayerShape;
 
 /// Reads the weights of a model saved by Keras; the width is read off the first kernel.
@@ -94,7 +95,7 @@ fn assemble(kind: Kind, convolutions: Vec<(Tensor, Tensor)>, norms: Vec<[Vec<f32
         };
         layers.push(LayerWeights { kernel: from_keras(shape, &kernel.1), bias: bias.1, norm });
     }
-    let weights = Weights { architecture, input: None, layers };
+    let weights = Weights { architecture, input: Input::Normalised { spacing: None }, layers };
     check_layers(&weights.architecture.layers(), &weights.layers)?;
     Ok(weights)
 }

@@ -1,5 +1,6 @@
 //! A network's weights as plain numbers, and the files they live in (docs/original.md §10).
 
+mod error;
 mod keras;
 pub(crate) mod safetensors;
 mod strip;
@@ -11,7 +12,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::architecture::{Architecture, Kind, LayerShape};
-use super::input::Input;
+use super::input::{Input, Windows};
 use super::output::BODY;
 use crate::random::Legacy;
 
@@ -64,8 +65,8 @@ impl LayerWeights {
 pub struct Weights {
     /// What the network looks like.
     pub architecture: Architecture,
-    /// What it is given; the original's networks take whatever the stages give them.
-    pub input: Option<Input>,
+    /// What it is given.
+    pub input: Input,
     /// One entry a convolution.
     pub layers: Vec<LayerWeights>,
 }
@@ -80,34 +81,40 @@ impl Weights {
             // Bodies are rare; to learn that first would take the first hundred steps.
             output.bias[BODY] = -4.6;
         }
-        let input = (architecture.kind == Kind::Volume).then_some(Input::DEFAULT);
+        let input = match architecture.kind {
+            Kind::Volume => Input::Windows(Windows::DEFAULT),
+            Kind::Detection | Kind::Identification => Input::Normalised { spacing: None },
+        };
         Weights { architecture, input, layers }
     }
 
     /// Reads a model for the stage `kind` in either format, whatever its name, a checkpoint too. Errors
     /// name the file.
-    pub fn read(path: &Path, kind: Kind) -> Result<Weights> {
-        ensure!(
-            path.is_file(),
-            "the {kind} model {} is missing; train one with 'vertebrae train-{kind}'",
-            path.display()
-        );
+    pub fn read(path: &Path, kind: Kind) -> Result<Weights, ModelError> {
+        if !path.is_file() {
+            return Err(ModelError::Missing(format!(
+                "the {kind} model {} is missing; train one with 'vertebrae train-{kind}'",
+                path.display()
+            )));
+        }
         let weights = match Format::within(path)? {
             Format::Safetensors => safetensors::read(path)?.0,
             Format::Keras => keras::read(path, kind)?,
         };
-        weights.serving(kind).with_context(|| format!("{}", path.display()))
+        weights.serving(kind).map_err(|error| error.of(path.display()))
     }
 
     /// Reads the bytes of a `.safetensors` model for the stage `kind`.
-    pub fn parse(bytes: &[u8], kind: Kind) -> Result<Weights> {
+    pub fn parse(bytes: &[u8], kind: Kind) -> Result<Weights, ModelError> {
         safetensors::parse(bytes)?.0.serving(kind)
     }
 
-    fn serving(self, stage: Kind) -> Result<Weights> {
+    fn serving(self, stage: Kind) -> Result<Weights, ModelError> {
         let found = self.architecture.kind;
-        ensure!(found.serves(stage), "it is a model for {found}; a model for {stage} is needed");
-        Ok(self)
+        if found.serves(stage) {
+            return Ok(self);
+        }
+        Err(ModelError::OtherNetwork(format!("it is a model for {found}; a model for {stage} is needed")))
     }
 
     /// Writes a model; the ending of `path` chooses the format. It appears whole or not at all.
@@ -192,6 +199,7 @@ impl Format {
     }
 }
 
+pub use self::error::ModelError;
 pub use self::safetensors::{Extra, read as read_safetensors, write as write_safetensors};
 pub use self::strip::{StripExtras, StripWeights};
 

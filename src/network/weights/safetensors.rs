@@ -37,8 +37,8 @@ pub fn write(
 ) -> Result<()> {
     let mut metadata = metadata.clone();
     metadata.insert(ARCHITECTURE.to_owned(), serde_json::to_string(&weights.architecture)?);
-    if let Some(input) = &weights.input {
-        metadata.insert(INPUT.to_owned(), serde_json::to_string(input)?);
+    if weights.input != (Input::Normalised { spacing: None }) {
+        metadata.insert(INPUT.to_owned(), serde_json::to_string(&weights.input)?);
     }
     write_layers(path, &weights.architecture.layers(), &weights.layers, metadata, extra, precision)
 }
@@ -110,12 +110,13 @@ pub fn parse(bytes: &[u8]) -> Result<(Weights, BTreeMap<String, String>, Vec<Ext
     ensure!((1..=1024).contains(&architecture.filters), "it claims {} filters", architecture.filters);
     let (layers, extra) = parse_layers(bytes, &architecture.layers())?;
     let input: Option<Input> = metadata.get(INPUT).map(|text| serde_json::from_str(text)).transpose()?;
-    if architecture.kind == Kind::Volume {
-        let input = input.context("its metadata does not say what it is given")?;
-        let ordered =
-            input.windows.iter().all(|[low, high]| low.is_finite() && high.is_finite() && low < high);
-        ensure!(ordered && (0.1..100.0).contains(&input.spacing), "it claims to be given {input:?}");
-    }
+    let input = input.unwrap_or(Input::Normalised { spacing: None });
+    let whole = architecture.kind == Kind::Volume;
+    ensure!(
+        input.is_possible() && input.windows().is_some() == whole,
+        "it claims to be given {}",
+        serde_json::to_string(&input)?
+    );
     let weights = Weights { architecture, input, layers };
     check_layers(&weights.architecture.layers(), &weights.layers)?;
     Ok((weights, metadata, extra))

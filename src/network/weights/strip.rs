@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 
 use super::safetensors::{self, Extra};
-use super::{LayerWeights, Precision, check_layers};
+use super::{LayerWeights, ModelError, Precision, check_layers};
 use crate::network::strip::{Reading, StripArchitecture};
 use crate::random::Legacy;
 
@@ -38,29 +38,34 @@ impl StripWeights {
     }
 
     /// Reads a network for `reading`; errors name the file.
-    pub fn read(path: &Path, reading: Reading) -> Result<StripWeights> {
+    pub fn read(path: &Path, reading: Reading) -> Result<StripWeights, ModelError> {
         Ok(Self::read_all(path, reading)?.0)
     }
 
     /// Reads a network with whatever stands beside it.
-    pub fn read_all(path: &Path, reading: Reading) -> Result<(StripWeights, StripExtras)> {
+    pub fn read_all(path: &Path, reading: Reading) -> Result<(StripWeights, StripExtras), ModelError> {
         let bytes = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
         Self::parse_all(&bytes, reading)
-            .with_context(|| format!("{} is no usable model of {reading}", path.display()))
+            .map_err(|error| error.of(format!("{} is no usable model of {reading}", path.display())))
     }
 
     /// Reads a network for `reading` from the bytes of a file.
-    pub fn parse(bytes: &[u8], reading: Reading) -> Result<StripWeights> {
+    pub fn parse(bytes: &[u8], reading: Reading) -> Result<StripWeights, ModelError> {
         Ok(Self::parse_all(bytes, reading)?.0)
     }
 
     /// The same with whatever stands beside it.
-    pub fn parse_all(bytes: &[u8], reading: Reading) -> Result<(StripWeights, StripExtras)> {
+    pub fn parse_all(bytes: &[u8], reading: Reading) -> Result<(StripWeights, StripExtras), ModelError> {
         let metadata = safetensors::metadata(bytes)?;
         let architecture = metadata.get(STRIP).context("it holds a network of another design")?;
-        let architecture: StripArchitecture = serde_json::from_str(architecture)?;
+        let architecture: StripArchitecture =
+            serde_json::from_str(architecture).context("its architecture cannot be read")?;
         let found = architecture.reading;
-        ensure!(found == reading, "it is a model for {found}; a model for {reading} is needed");
+        if found != reading {
+            return Err(ModelError::OtherNetwork(format!(
+                "it is a model for {found}; a model for {reading} is needed"
+            )));
+        }
         check(&architecture)?;
         let shapes = architecture.layers();
         let (layers, extra) = safetensors::parse_layers(bytes, &shapes)?;

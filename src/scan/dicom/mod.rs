@@ -9,6 +9,7 @@ mod stack;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+use super::error::NoSuchSeries;
 use anyhow::{Context, Result, bail, ensure};
 use ndarray::{Array3, ArrayView2, ArrayViewMut2, Axis, ShapeBuilder};
 use rayon::prelude::*;
@@ -103,7 +104,10 @@ fn choose(folder: &Path, wanted: Option<&str>) -> Result<Stacked> {
     let mut series = by_series(slices);
     if let Some(wanted) = wanted {
         let found: Vec<&str> = series.iter().map(|series| series[0].series.as_str()).collect();
-        ensure!(found.contains(&wanted), "it holds no CT series {wanted}; there are {}", found.join(", "));
+        if !found.contains(&wanted) {
+            let found = found.into_iter().map(str::to_owned).collect();
+            return Err(NoSuchSeries { wanted: wanted.to_owned(), found }.into());
+        }
         series.retain(|series| series[0].series == wanted);
     }
     let uids: Vec<usize> = series.iter().map(Vec::len).collect();

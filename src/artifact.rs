@@ -88,7 +88,7 @@ pub struct File {
 }
 
 /// A path as text; what is no UTF-8 in it becomes a replacement character, since JSON has nothing else for it.
-pub fn lossy<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn lossy<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&path.to_string_lossy())
 }
 

@@ -28,7 +28,11 @@ fn check(sentence: &str, change: impl Fn(&std::path::Path)) {
     assert!(ran.stderr.contains("1 of 2 scans could not be used"), "{}", ran.stderr);
     assert!(ran.stderr.contains("bad"), "{}", ran.stderr);
     assert!(ran.stderr.contains(sentence), "'{sentence}' is not in {}", ran.stderr);
-    assert_eq!(files(&folder.path().join("samples")).len(), 5, "two samples of the good scan, and their record");
+    assert_eq!(
+        files(&folder.path().join("samples")).len(),
+        5,
+        "two samples of the good scan, and their record"
+    );
     models(folder.path(), [1.0, 0.0], 1.0);
     let ran =
         run(folder.path(), "measure scans detection.safetensors identification.safetensors --json all.json");

@@ -20,7 +20,7 @@ const MARGIN: f64 = 75.0;
 const LEFT_OUT: f64 = 0.25;
 
 /// What the detection and the identification network say of a whole volume, of those that see one.
-pub struct Answers {
+pub(crate) struct Answers {
     /// The detection network's answer.
     pub bodies: Option<Rc<Field>>,
     /// The identification network's answer.

@@ -11,7 +11,7 @@ use libloading::Library;
 use super::Error;
 
 /// A card as the driver describes it.
-pub struct Card {
+pub(crate) struct Card {
     /// What its maker calls it.
     pub name: String,
     /// Bytes of memory.

@@ -10,7 +10,7 @@ use crate::network::Predictor;
 use crate::progress::Stage;
 
 /// What is brighter than this holds more than air, in Hounsfield units.
-pub const AIR: f64 = -500.0;
+pub(crate) const AIR: f64 = -500.0;
 /// Voxels of context around what is kept of a wide tile, where it does not end at the scan's edge.
 const CONTEXT: usize = 12;
 /// Parts an axis is cut into at most.

@@ -107,7 +107,7 @@ impl Field {
     }
 
     /// How likely each level value is in a voxel, given that it is a body's.
-    pub fn chances(&self, [x, y, z]: [usize; 3]) -> [f32; Level::MAX_VALUE as usize] {
+    pub(crate) fn chances(&self, [x, y, z]: [usize; 3]) -> [f32; Level::MAX_VALUE as usize] {
         let mut chances = std::array::from_fn(|level| self.values[[output::LEVELS.start + level, x, y, z]]);
         softmax(&mut chances);
         chances

@@ -29,7 +29,7 @@ impl<'a> Destination<'a> {
     }
 
     /// All of some memory that holds no values yet; nothing can be added to it.
-    pub fn vacant(values: &'a mut [MaybeUninit<f32>], channels: usize, size: [usize; 3]) -> Self {
+    pub(crate) fn vacant(values: &'a mut [MaybeUninit<f32>], channels: usize, size: [usize; 3]) -> Self {
         Self::whole(values.as_mut_ptr().cast(), values.len(), channels, size)
     }
 

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 /// Each channel volume's voxels ordered by their place in a block of `factor`: `[…, x, y, z]` of extent `size` →
 /// `[…, place, x, y, z]` of the extent in blocks.
-pub fn folded(values: &[f32], size: [usize; 3], factor: [usize; 3]) -> Vec<f32> {
+pub(crate) fn folded(values: &[f32], size: [usize; 3], factor: [usize; 3]) -> Vec<f32> {
     let volume: usize = size.iter().product();
     let mut output = vec![0.0; values.len()];
     output.par_chunks_mut(volume).zip(values.par_chunks(volume)).for_each(|(to, from)| {
@@ -21,7 +21,7 @@ pub fn folded(values: &[f32], size: [usize; 3], factor: [usize; 3]) -> Vec<f32> 
 }
 
 /// The inverse of [`folded`]; `size` is the extent in blocks.
-pub fn unfolded(values: &[f32], size: [usize; 3], factor: [usize; 3]) -> Vec<f32> {
+pub(crate) fn unfolded(values: &[f32], size: [usize; 3], factor: [usize; 3]) -> Vec<f32> {
     let fine_size: [usize; 3] = std::array::from_fn(|axis| size[axis] * factor[axis]);
     let volume: usize = fine_size.iter().product();
     let mut output = vec![0.0; values.len()];

@@ -38,7 +38,7 @@ pub fn convolve<B: Backend>(
     <B as ModuleOps<B>>::conv3d(lean::<B>(x, sizes), kernel, Some(bias), options(sizes))
 }
 
-pub fn convolve_backward<B: Backend>(
+pub(crate) fn convolve_backward<B: Backend>(
     x: FloatTensor<B>,
     kernel: FloatTensor<B>,
     gradient: FloatTensor<B>,
@@ -93,7 +93,7 @@ pub fn normalise<B: Backend>(
     Normalised { output: unwrap(output), mean: unwrap(mean), variance: unwrap(variance) }
 }
 
-pub fn normalise_backward<B: Backend>(
+pub(crate) fn normalise_backward<B: Backend>(
     x: FloatTensor<B>,
     [gamma, beta]: [FloatTensor<B>; 2],
     [mean, variance]: [FloatTensor<B>; 2],
@@ -167,7 +167,7 @@ pub fn pool<B: Backend>(x: FloatTensor<B>, factor: [usize; 3]) -> FloatTensor<B>
     unwrap(x.reshape([n, channels, a / factor[0], b / factor[1], c / factor[2]]))
 }
 
-pub fn pool_backward<B: Backend>(
+pub(crate) fn pool_backward<B: Backend>(
     x: FloatTensor<B>,
     factor: [usize; 3],
     gradient: FloatTensor<B>,
@@ -201,7 +201,7 @@ pub fn fold<B: Backend>(x: FloatTensor<B>, [p, q, r]: [usize; 3]) -> FloatTensor
     unwrap(blocks.reshape([n, c * p * q * r, a / p, b / q, l / r]))
 }
 
-pub fn unfold<B: Backend>(x: FloatTensor<B>, [p, q, r]: [usize; 3]) -> FloatTensor<B> {
+pub(crate) fn unfold<B: Backend>(x: FloatTensor<B>, [p, q, r]: [usize; 3]) -> FloatTensor<B> {
     let x = wrap::<B, 5>(x);
     let [n, c, a, b, l] = x.dims();
     let blocks = x.reshape([n * c / (p * q * r), p, q, r, a, b, l]).permute([0, 4, 1, 5, 2, 6, 3]);
@@ -219,7 +219,7 @@ pub fn join<B: Backend>(skip: FloatTensor<B>, coarse: FloatTensor<B>, factor: [u
     unwrap(Tensor::cat(vec![wrap::<B, 5>(skip), large], 1))
 }
 
-pub fn convolve_joined_backward<B: KernelBackend>(
+pub(crate) fn convolve_joined_backward<B: KernelBackend>(
     skip: FloatTensor<B>,
     coarse: FloatTensor<B>,
     kernel: FloatTensor<B>,
@@ -259,7 +259,7 @@ pub fn probability<B: Backend>(logits: FloatTensor<B>) -> FloatTensor<B> {
     unwrap(burn::tensor::activation::sigmoid(odds))
 }
 
-pub fn probability_backward<B: Backend>(
+pub(crate) fn probability_backward<B: Backend>(
     probability: FloatTensor<B>,
     gradient: FloatTensor<B>,
 ) -> FloatTensor<B> {
@@ -268,7 +268,7 @@ pub fn probability_backward<B: Backend>(
     unwrap(Tensor::cat(vec![slope.clone().neg(), slope], 1))
 }
 
-pub fn adam<B: Backend>(
+pub(crate) fn adam<B: Backend>(
     value: FloatTensor<B>,
     gradient: FloatTensor<B>,
     moments: &mut [FloatTensor<B>; 2],

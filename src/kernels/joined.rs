@@ -161,7 +161,7 @@ pub fn convolve_joined(
 }
 
 /// The same as new values.
-pub fn convolved_joined(
+pub(crate) fn convolved_joined(
     skip: &Planes,
     coarse: &Planes,
     packed: &PackedJoined,
@@ -178,7 +178,7 @@ pub fn convolved_joined(
 }
 
 /// The inputs of a joined convolution and the gradient of its output, for the way back.
-pub struct Backward<'a> {
+pub(crate) struct Backward<'a> {
     /// Shape of the convolution.
     pub joined: Joined,
     /// Images.

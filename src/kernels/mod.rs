@@ -13,7 +13,7 @@ pub mod kernel_gradient;
 pub mod normalisation;
 pub mod packed;
 pub mod planes;
-pub mod pooling;
+pub(crate) mod pooling;
 #[cfg(test)]
 mod reference;
 pub mod simd;

@@ -49,7 +49,7 @@ fn per_channel<const N: usize>(
 }
 
 /// The sum of every channel.
-pub fn channel_sums(values: &[f32], images: usize, channels: usize) -> Vec<f32> {
+pub(crate) fn channel_sums(values: &[f32], images: usize, channels: usize) -> Vec<f32> {
     let voxels = values.len() / (images * channels);
     per_channel(images, channels, |index, _| [sum(&values[index * voxels..][..voxels], |value| value)])
         .into_iter()
@@ -75,7 +75,13 @@ pub fn statistics(values: &[f32], images: usize, channels: usize) -> (Vec<f32>, 
 }
 
 /// Factor and offset of every channel that normalise with the given statistics.
-pub fn scales(gamma: &[f32], beta: &[f32], mean: &[f32], variance: &[f32], epsilon: f64) -> Vec<[f32; 2]> {
+pub(crate) fn scales(
+    gamma: &[f32],
+    beta: &[f32],
+    mean: &[f32],
+    variance: &[f32],
+    epsilon: f64,
+) -> Vec<[f32; 2]> {
     (0..gamma.len())
         .map(|channel| {
             let factor = f64::from(gamma[channel]) / (f64::from(variance[channel]) + epsilon).sqrt();
@@ -86,7 +92,7 @@ pub fn scales(gamma: &[f32], beta: &[f32], mean: &[f32], variance: &[f32], epsil
 }
 
 /// Every value times its channel's factor plus its offset, then a ReLU if `rectified`.
-pub fn apply(values: &[f32], images: usize, scales: &[[f32; 2]], rectified: bool) -> Vec<f32> {
+pub(crate) fn apply(values: &[f32], images: usize, scales: &[[f32; 2]], rectified: bool) -> Vec<f32> {
     let mut output = vec![0.0; values.len()];
     let floor = if rectified { 0.0 } else { f32::NEG_INFINITY };
     let voxels = values.len() / (images * scales.len());
@@ -102,7 +108,7 @@ pub fn apply(values: &[f32], images: usize, scales: &[[f32; 2]], rectified: bool
 }
 
 /// What the backward pass needs.
-pub struct Backward<'a> {
+pub(crate) struct Backward<'a> {
     /// Input of the forward pass.
     pub x: &'a [f32],
     /// Gradient of its output.

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::destination::Destination;
 
 /// Floats behind the last voxel that a register may read: the widest block of any kernel.
-pub const SLACK: usize = 256;
+pub(crate) const SLACK: usize = 256;
 
 const ZERO: MaybeUninit<f32> = MaybeUninit::new(0.0);
 
@@ -96,7 +96,7 @@ impl Planes {
     ///
     /// # Safety
     /// All of [`Planes::inside`] is written before anything is read.
-    pub unsafe fn vacant(
+    pub(crate) unsafe fn vacant(
         images: usize,
         channels: usize,
         size: [usize; 3],
@@ -155,7 +155,7 @@ impl Planes {
     }
 
     /// Floats from one channel to the next.
-    pub fn channel_stride(&self) -> usize {
+    pub(crate) fn channel_stride(&self) -> usize {
         self.framed.iter().product()
     }
 

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::planes::Planes;
 
 /// Extent after pooling.
-pub fn pooled(size: [usize; 3], factor: [usize; 3]) -> [usize; 3] {
+pub(crate) fn pooled(size: [usize; 3], factor: [usize; 3]) -> [usize; 3] {
     std::array::from_fn(|axis| size[axis] / factor[axis])
 }
 
@@ -46,7 +46,7 @@ pub fn pool(input: &Planes, factor: [usize; 3], (before, after): ([usize; 3], [u
 }
 
 /// The maximum of every block of plain values.
-pub fn pool_values(values: &[f32], size: [usize; 3], factor: [usize; 3]) -> Vec<f32> {
+pub(crate) fn pool_values(values: &[f32], size: [usize; 3], factor: [usize; 3]) -> Vec<f32> {
     let [a, b, c] = pooled(size, factor);
     let mut output = vec![0.0; values.len() / volume(factor)];
     output.par_chunks_mut(a * b * c).zip(values.par_chunks(volume(size))).for_each(|(output, values)| {
@@ -69,7 +69,12 @@ fn largest<'a>(fine: impl Iterator<Item = &'a [f32]>, factor: usize, coarse: &mu
 }
 
 /// The gradient of the input: each block's goes to the first voxel that holds its maximum.
-pub fn pool_backward(values: &[f32], gradient: &[f32], size: [usize; 3], factor: [usize; 3]) -> Vec<f32> {
+pub(crate) fn pool_backward(
+    values: &[f32],
+    gradient: &[f32],
+    size: [usize; 3],
+    factor: [usize; 3],
+) -> Vec<f32> {
     let [a, b, c] = pooled(size, factor);
     let mut output = vec![0.0; values.len()];
     let channels = values.par_chunks(volume(size)).zip(gradient.par_chunks(a * b * c));

@@ -61,7 +61,7 @@ pub fn convolve(
 }
 
 /// The gradient of the input, given the one of the output.
-pub fn input_gradient(
+pub(crate) fn input_gradient(
     gradient: &[f32],
     images: usize,
     size: [usize; 3],

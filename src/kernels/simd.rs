@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::OnceLock;
 
 /// Environment variable that forces a lower instruction set than the machine has.
-pub const OVERRIDE: &str = "VERTEBRAE_SIMD";
+pub(crate) const OVERRIDE: &str = "VERTEBRAE_SIMD";
 
 /// An instruction set the kernels are compiled for and this machine has: only detection makes one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl Isa {
     }
 
     /// One of half the width, or itself: for layers that would leave half of a register empty.
-    pub fn narrower(self) -> Isa {
+    pub(crate) fn narrower(self) -> Isa {
         match self.0 {
             // Every machine that has the one, as far as `available` goes, has the other.
             #[cfg(target_arch = "x86_64")]
@@ -85,7 +85,7 @@ impl Isa {
     }
 
     /// Floats in a register.
-    pub fn lanes(self) -> usize {
+    pub(crate) fn lanes(self) -> usize {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 => 16,
@@ -139,7 +139,7 @@ pub trait Simd {
 }
 
 /// Arrays of eight floats, on any processor.
-pub struct Portable;
+pub(crate) struct Portable;
 
 impl Simd for Portable {
     const LANES: usize = 8;
@@ -180,16 +180,16 @@ mod x86 {
     use super::{Simd, Work};
 
     #[target_feature(enable = "avx512f")]
-    pub unsafe fn avx512<W: Work>(work: W) {
+    pub(crate) unsafe fn avx512<W: Work>(work: W) {
         unsafe { work.run::<Avx512>() }
     }
 
     #[target_feature(enable = "avx2,fma")]
-    pub unsafe fn avx2<W: Work>(work: W) {
+    pub(crate) unsafe fn avx2<W: Work>(work: W) {
         unsafe { work.run::<Avx2>() }
     }
 
-    pub struct Avx512;
+    pub(crate) struct Avx512;
 
     impl Simd for Avx512 {
         const LANES: usize = 16;
@@ -222,7 +222,7 @@ mod x86 {
         }
     }
 
-    pub struct Avx2;
+    pub(crate) struct Avx2;
 
     impl Simd for Avx2 {
         const LANES: usize = 8;

@@ -34,12 +34,12 @@ impl<B: KernelBackend> Adam<B> {
 
     /// The optimiser with weights that decay beside the step (AdamW; Loshchilov and Hutter, 2019), and with
     /// gradients of at most this length.
-    pub fn decoupled(self, weight_decay: f64, longest: f64) -> Self {
+    pub(crate) fn decoupled(self, weight_decay: f64, longest: f64) -> Self {
         Adam { weight_decay, longest, ..self }
     }
 
     /// Takes steps of another size from now on.
-    pub fn set_rate(&mut self, learning_rate: f64) {
+    pub(crate) fn set_rate(&mut self, learning_rate: f64) {
         self.learning_rate = learning_rate;
     }
 
@@ -53,12 +53,12 @@ impl<B: KernelBackend> Adam<B> {
     }
 
     /// The moments as plain numbers.
-    pub fn moments(&self) -> Vec<[Vec<f32>; 2]> {
+    pub(crate) fn moments(&self) -> Vec<[Vec<f32>; 2]> {
         self.moments.iter().map(|pair| pair.clone().map(|tensor| flat::<B>(tensor))).collect()
     }
 
     /// Moves every tensor of `module` that has a gradient.
-    pub fn update<A, M>(&mut self, module: M, gradients: &A::Gradients) -> M
+    pub(crate) fn update<A, M>(&mut self, module: M, gradients: &A::Gradients) -> M
     where
         A: AutodiffBackend<InnerBackend = B>,
         M: Module<A>,

@@ -35,7 +35,7 @@ pub struct Batch {
 
 impl Batch {
     /// The shape of the labels.
-    pub fn label_shape(&self) -> [usize; 5] {
+    pub(crate) fn label_shape(&self) -> [usize; 5] {
         let [n, _, x, y, z] = self.shape;
         [n, self.labels.len() / (n * x * y * z).max(1), x, y, z]
     }
@@ -46,7 +46,7 @@ pub trait Examples: Sync {
     /// The folder they come from.
     fn folder(&self) -> &Path;
 
-    /// Which they are, as [`lineage::of`] says it.
+    /// Which they are: their number and a hash of their names.
     fn lineage(&self) -> String;
 
     /// How many an epoch holds.

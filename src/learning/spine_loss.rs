@@ -145,7 +145,7 @@ fn judge_all<B: Backend>(output: Tensor<B, 5>, labels: Tensor<B, 5>) -> Vec<Judg
 }
 
 /// The loss of `output` `[n, output::CHANNELS, x, y, z]` for `labels` `[n, targets::CHANNELS, x, y, z]`.
-pub fn spine_loss<B: Backend>(output: Tensor<B, 5>, labels: Tensor<B, 5>) -> Tensor<B, 1> {
+pub(crate) fn spine_loss<B: Backend>(output: Tensor<B, 5>, labels: Tensor<B, 5>) -> Tensor<B, 1> {
     let (device, dims) = (output.device(), output.dims());
     let judged = judge_all(output.clone(), labels);
     let share = 1.0 / judged.len() as f64;
@@ -159,7 +159,7 @@ pub fn spine_loss<B: Backend>(output: Tensor<B, 5>, labels: Tensor<B, 5>) -> Ten
 }
 
 /// Dice of the bodies, share of them with the right level, mean distance from the centre in voxels.
-pub fn spine_scores<B: Backend>(output: Tensor<B, 5>, labels: Tensor<B, 5>) -> Scores {
+pub(crate) fn spine_scores<B: Backend>(output: Tensor<B, 5>, labels: Tensor<B, 5>) -> Scores {
     let judged = judge_all(output, labels);
     let mean = |part: fn(&Judged) -> f64| judged.iter().map(part).sum::<f64>() / judged.len() as f64;
     vec![

@@ -15,7 +15,7 @@ pub struct ScalarLog {
 
 impl ScalarLog {
     /// Starts an event file in `folder`, which is created when missing.
-    pub fn create(folder: &Path) -> Result<ScalarLog> {
+    pub(crate) fn create(folder: &Path) -> Result<ScalarLog> {
         let name = format!("events.out.tfevents.{:.0}.vertebrae.{}", now(), std::process::id());
         let path = folder.join(name);
         let attempt = || -> Result<ScalarLog> {

@@ -8,7 +8,7 @@ use super::input::Windows;
 use super::output;
 
 /// Poolings on the way down, and upsamplings on the way up.
-pub const DEPTH: usize = 4;
+pub(crate) const DEPTH: usize = 4;
 
 /// The first layer on the way up, and the last layer of all.
 const UP: usize = 2 * DEPTH + 2;
@@ -79,7 +79,7 @@ pub enum Kind {
 
 impl Kind {
     /// Whether a network of this kind can do the work of a stage, detection or identification.
-    pub fn serves(self, stage: Kind) -> bool {
+    pub(crate) fn serves(self, stage: Kind) -> bool {
         self == stage || self == Kind::Volume
     }
 }
@@ -130,7 +130,7 @@ impl Architecture {
     }
 
     /// Pooling and upsampling factors along x, y, z.
-    pub fn pooling(&self) -> [usize; 3] {
+    pub(crate) fn pooling(&self) -> [usize; 3] {
         match self.kind {
             Kind::Detection | Kind::Volume => [2, 2, 2],
             Kind::Identification => [1, 2, 2],
@@ -138,7 +138,7 @@ impl Architecture {
     }
 
     /// Every extent along an axis must be a multiple of this.
-    pub fn granularity(&self) -> [usize; 3] {
+    pub(crate) fn granularity(&self) -> [usize; 3] {
         self.pooling().map(|factor| factor.pow(DEPTH as u32))
     }
 
@@ -195,7 +195,7 @@ impl Architecture {
     }
 
     /// Number of weights that training moves.
-    pub fn trained_parameters(&self) -> usize {
+    pub(crate) fn trained_parameters(&self) -> usize {
         let running = |layer: &LayerShape| if layer.normalised { 2 * layer.outputs } else { 0 };
         self.parameters() - self.layers().iter().map(running).sum::<usize>()
     }

@@ -10,9 +10,9 @@ use super::weights::{LayerWeights, Norm};
 use crate::kernels::{Frozen, KernelBackend, Normalised, convolve, convolve_joined, normalise, rescale};
 
 /// Added to the variance before its root is taken (docs/original.md §6).
-pub const EPSILON: f64 = 1e-3;
+pub(crate) const EPSILON: f64 = 1e-3;
 /// Keras's momentum: the share of the running statistics that a batch leaves in place (docs/original.md §6).
-pub const MOMENTUM: f64 = 0.1;
+pub(crate) const MOMENTUM: f64 = 0.1;
 
 /// Batch normalisation: the batch's own statistics while training, running ones afterwards.
 #[derive(Module, Debug)]
@@ -46,7 +46,7 @@ impl<B: KernelBackend> BatchNorm<B> {
 
 /// A convolution, its bias, and the normalisation and activation that follow it.
 #[derive(Module, Debug)]
-pub struct Layer<B: Backend> {
+pub(crate) struct Layer<B: Backend> {
     kernel: Param<Tensor<B, 5>>,
     bias: Param<Tensor<B, 1>>,
     norm: Option<BatchNorm<B>>,
@@ -61,7 +61,7 @@ impl<B: KernelBackend> Layer<B> {
 
     /// The same of a skip and, behind its channels, coarse ones whose voxels are repeated `factor`
     /// times.
-    pub fn forward_joined(
+    pub(crate) fn forward_joined(
         &self,
         skip: Tensor<B, 5>,
         coarse: Tensor<B, 5>,
@@ -103,7 +103,7 @@ impl<B: Backend> Layer<B> {
     }
 
     /// The layer with another momentum of its running statistics.
-    pub fn with_momentum(mut self, momentum: f64) -> Self {
+    pub(crate) fn with_momentum(mut self, momentum: f64) -> Self {
         if let Some(norm) = &mut self.norm {
             norm.momentum = momentum;
         }

@@ -52,10 +52,10 @@ pub struct Windows {
 
 impl Windows {
     /// Intensity outside of a scan: air, in Hounsfield units.
-    pub const OUTSIDE: f32 = -1000.0;
+    pub(crate) const OUTSIDE: f32 = -1000.0;
 
     /// Channels.
-    pub const WINDOWS: usize = 2;
+    pub(crate) const WINDOWS: usize = 2;
 
     /// Voxels that hold a whole trunk in a moment and still part cervical vertebrae, 17 mm from one
     /// to the next; a window that shows lungs, flesh and bones, and one that parts organs from fat.

@@ -64,7 +64,7 @@ pub struct StripArchitecture {
 
 impl StripArchitecture {
     /// Pixels along the spine for each step of the answer.
-    pub fn pixels_per_step(&self) -> usize {
+    pub(crate) fn pixels_per_step(&self) -> usize {
         self.along.iter().product()
     }
 
@@ -75,7 +75,7 @@ impl StripArchitecture {
     }
 
     /// Pixels across must be a multiple of this.
-    pub fn granularity(&self) -> usize {
+    pub(crate) fn granularity(&self) -> usize {
         1 << self.widths.len()
     }
 
@@ -171,7 +171,7 @@ impl<B: Backend> Strip<B> {
     }
 
     /// The network with another momentum of its running statistics.
-    pub fn with_momentum(mut self, momentum: f64) -> Self {
+    pub(crate) fn with_momentum(mut self, momentum: f64) -> Self {
         self.layers = self.layers.into_iter().map(|layer| layer.with_momentum(momentum)).collect();
         self
     }

@@ -28,7 +28,7 @@ impl<B: Backend> Unet<B> {
     }
 
     /// The network with another momentum of its running statistics; the default is the original's.
-    pub fn with_momentum(mut self, momentum: f64) -> Self {
+    pub(crate) fn with_momentum(mut self, momentum: f64) -> Self {
         self.layers = self.layers.into_iter().map(|layer| layer.with_momentum(momentum)).collect();
         self
     }
@@ -60,7 +60,7 @@ impl<B: KernelBackend> Unet<B> {
 
 /// What leaves a network: probabilities `[n, 2, x, y, z]` of background and vertebra, label values
 /// `[n, 1, x, y, z]`, or the channels of [`super::output`].
-pub fn activate<B: Backend>(kind: Kind, output: Tensor<B, 5>) -> Tensor<B, 5> {
+pub(crate) fn activate<B: Backend>(kind: Kind, output: Tensor<B, 5>) -> Tensor<B, 5> {
     match kind {
         Kind::Detection => burn::tensor::activation::softmax(output, 1),
         Kind::Identification | Kind::Volume => output,

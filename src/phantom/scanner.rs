@@ -28,7 +28,7 @@ pub struct View {
 
 impl View {
     /// A view tightly cropped to a part of the spine: 4 to 26 vertebrae, some eleven on average.
-    pub fn crop(spine: &Spine, random: &mut Legacy) -> View {
+    pub(crate) fn crop(spine: &Spine, random: &mut Legacy) -> View {
         let count = (around(random, 11.5, 4.0).round() as usize).clamp(4, spine.vertebrae.len());
         // Drawn beyond either end and brought back, so that skull and pelvis are seen as often as
         // in practice.

@@ -4,7 +4,7 @@ use super::skeleton::Vector;
 
 /// A solid.
 #[derive(Clone, Debug)]
-pub enum Shape {
+pub(crate) enum Shape {
     /// A rod between two points, with a radius at either end.
     Rod {
         /// Its ends.
@@ -104,7 +104,7 @@ impl Shape {
     }
 
     /// Corners of a box around the solid.
-    pub fn bounds(&self) -> [Vector; 2] {
+    pub(crate) fn bounds(&self) -> [Vector; 2] {
         let around =
             |centre: &Vector, reach: f64| [centre.map(|part| part - reach), centre.map(|part| part + reach)];
         match self {

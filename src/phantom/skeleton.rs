@@ -7,10 +7,10 @@ use crate::anatomy::{self, Level};
 use crate::random::Legacy;
 
 /// A point or direction in mm: x to the patient's left, y to the back, z to the head.
-pub type Vector = [f64; 3];
+pub(crate) type Vector = [f64; 3];
 
 /// Axes of a person lying straight: left, back, up.
-pub const UPRIGHT: [Vector; 3] = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+pub(crate) const UPRIGHT: [Vector; 3] = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
 
 /// a + s · b.
 pub fn along(a: Vector, s: f64, b: Vector) -> Vector {

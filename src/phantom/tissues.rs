@@ -8,7 +8,7 @@ use crate::anatomy::{Level, Region};
 use crate::random::Legacy;
 
 /// A solid of one density; later parts cover earlier ones.
-pub struct Part {
+pub(crate) struct Part {
     /// Where it is.
     pub shape: Shape,
     /// How far inside the shape's surface it begins, in mm.
@@ -20,7 +20,7 @@ pub struct Part {
 /// Share of people in a hospital whose first lumbar vertebra bears ribs.
 const LUMBAR_RIBS: f64 = 0.04;
 /// Air around the patient.
-pub const AIR: f64 = -1000.0;
+pub(crate) const AIR: f64 = -1000.0;
 
 /// Densities of one person, in Hounsfield units.
 pub(super) struct Densities {

@@ -10,11 +10,11 @@ use tiny_skia::{Color, Paint, PathBuilder, Pixmap, PremultipliedColorU8, Rect, S
 const FONT: &[u8] = include_bytes!("../../assets/DejaVuSans-ascii.ttf");
 
 /// Red, green and blue.
-pub type Rgb = [u8; 3];
+pub(crate) type Rgb = [u8; 3];
 
 /// Which part of a text stands at its position.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Anchor {
+pub(crate) enum Anchor {
     /// Its left end.
     Left,
     /// Its middle.
@@ -24,7 +24,7 @@ pub enum Anchor {
 }
 
 /// A picture under construction; coordinates are pixels from the upper left corner.
-pub struct Canvas {
+pub(crate) struct Canvas {
     pixels: Pixmap,
     font: FontRef<'static>,
 }
@@ -47,7 +47,7 @@ impl Canvas {
     }
 
     /// The outline of a box.
-    pub fn rectangle(&mut self, corner: [f32; 2], opposite: [f32; 2], width: f32, colour: Rgb) {
+    pub(crate) fn rectangle(&mut self, corner: [f32; 2], opposite: [f32; 2], width: f32, colour: Rgb) {
         let corners = Rect::from_ltrb(
             corner[0].min(opposite[0]),
             corner[1].min(opposite[1]),
@@ -64,7 +64,7 @@ impl Canvas {
     }
 
     /// The outline of a circle.
-    pub fn circle(&mut self, centre: [f32; 2], radius: f32, width: f32, colour: Rgb) {
+    pub(crate) fn circle(&mut self, centre: [f32; 2], radius: f32, width: f32, colour: Rgb) {
         let mut path = PathBuilder::new();
         path.push_circle(centre[0], centre[1], radius);
         self.stroke(path, width, colour);
@@ -125,7 +125,7 @@ impl Canvas {
     }
 
     /// Sets one pixel to a grey value.
-    pub fn grey(&mut self, x: usize, y: usize, value: u8) {
+    pub(crate) fn grey(&mut self, x: usize, y: usize, value: u8) {
         let width = self.pixels.width() as usize;
         if let Some(pixel) = self.pixels.pixels_mut().get_mut(y * width + x).filter(|_| x < width) {
             *pixel = opaque([value; 3]);
@@ -146,7 +146,7 @@ impl Canvas {
     }
 
     /// Saves the picture; the file appears whole or not at all.
-    pub fn save(&self, path: &Path) -> Result<()> {
+    pub(crate) fn save(&self, path: &Path) -> Result<()> {
         let pixels = self.pixels.pixels().iter();
         let opaque: Vec<u8> = pixels.flat_map(|pixel| [pixel.red(), pixel.green(), pixel.blue()]).collect();
         crate::artifact::write(path, |file| {

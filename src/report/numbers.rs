@@ -4,7 +4,7 @@
 const PRECISION: usize = 8;
 
 /// A float as Python's `str` has it: shortest digits that read back, `5.0`, `1e-05`, `nan`.
-pub fn python(value: f64) -> String {
+pub(crate) fn python(value: f64) -> String {
     if value.is_nan() {
         return "nan".to_owned();
     }
@@ -21,7 +21,7 @@ pub fn python(value: f64) -> String {
 }
 
 /// A float rounded as Python's `round(value, decimals)` and printed as its `str`.
-pub fn python_rounded(value: f64, decimals: usize) -> String {
+pub(crate) fn python_rounded(value: f64, decimals: usize) -> String {
     // Both languages round the exact binary value, ties to even.
     match format!("{value:.decimals$}").parse::<f64>() {
         Ok(rounded) => python(rounded),
@@ -30,12 +30,12 @@ pub fn python_rounded(value: f64, decimals: usize) -> String {
 }
 
 /// A list of floats as Python prints it: `[81.0, 39.0, 288.0]`.
-pub fn python_list(values: &[f64]) -> String {
+pub(crate) fn python_list(values: &[f64]) -> String {
     format!("[{}]", values.iter().map(|&value| python(value)).collect::<Vec<_>>().join(", "))
 }
 
 /// A float64 array as NumPy prints it: `[ 81.9662  36.4989 297.5   ]`. Values are finite.
-pub fn numpy_array(values: &[f64]) -> String {
+pub(crate) fn numpy_array(values: &[f64]) -> String {
     let sizes = values.iter().map(|value| value.abs()).filter(|&size| size > 0.0);
     let (least, most) =
         sizes.fold((f64::INFINITY, 0.0f64), |(least, most), size| (least.min(size), most.max(size)));

@@ -76,7 +76,7 @@ impl Row {
 }
 
 /// The page, to be written into a folder.
-pub struct Page {
+pub(crate) struct Page {
     rows: Vec<Row>,
     /// All scans and those that failed, before the table was cut.
     counts: [usize; 2],

@@ -51,7 +51,7 @@ impl Run {
     }
 
     /// Whether a file is a record by its name.
-    pub fn is_record(path: &Path) -> bool {
+    pub(crate) fn is_record(path: &Path) -> bool {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         name.strip_prefix(START)
             .and_then(|rest| rest.strip_suffix(END))

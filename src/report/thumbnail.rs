@@ -12,7 +12,7 @@ const HEIGHT: u32 = 240;
 const QUALITY: u8 = 70;
 
 /// A PNG file as a small JPEG in a `data:` address.
-pub fn data_address(png: &Path) -> Result<String> {
+pub(crate) fn data_address(png: &Path) -> Result<String> {
     let picture = Pixmap::load_png(png)?;
     let factor = picture.height().div_ceil(HEIGHT).max(1);
     let (width, height) = ((picture.width() / factor).max(1), (picture.height() / factor).max(1));

@@ -44,7 +44,7 @@ impl Deformation {
     }
 
     /// The deformed plane: each pixel takes its nearest source, 0 where that lies outside.
-    pub fn apply<T: Copy + Default>(&self, plane: ArrayView2<T>) -> Array2<T> {
+    pub(crate) fn apply<T: Copy + Default>(&self, plane: ArrayView2<T>) -> Array2<T> {
         self.sources.mapv(|source| source.map_or(T::default(), |[i, j]| plane[[i, j]]))
     }
 }

@@ -1,6 +1,6 @@
 //! From annotated scans to training samples: dense labellings, patches and slabs.
 
-pub mod augmentation;
+pub(crate) mod augmentation;
 mod deformation;
 pub mod labelling;
 pub mod npy;

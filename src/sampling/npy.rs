@@ -10,7 +10,7 @@ use ndarray_npy::{ReadNpyExt, WritableElement, WriteNpyExt};
 /// Ending of a sample's file name.
 pub const SAMPLE: &str = "-sample.npy";
 /// Ending of the file name of a sample's labelling.
-pub const LABELLING: &str = "-labelling.npy";
+pub(crate) const LABELLING: &str = "-labelling.npy";
 
 /// Paths of sample `number` (from 1) of scan `name`: the sample and its labelling.
 pub fn paths(folder: &Path, name: &str, number: usize) -> (PathBuf, PathBuf) {

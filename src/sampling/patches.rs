@@ -7,7 +7,7 @@ use super::padded;
 use crate::random::Legacy;
 
 /// Value that fills a sample where the scan has no voxels: far below any tissue after normalisation.
-pub const OUTSIDE: f32 = -5.0;
+pub(crate) const OUTSIDE: f32 = -5.0;
 
 /// How many boxes are tried for one scan before it is given up; the original tried for ever.
 const TRIES: usize = 100_000;

@@ -6,15 +6,15 @@ use crate::anatomy::{Level, between};
 use crate::annotation::Centroid;
 
 /// 1 inside a body, 0 outside, -1 where nobody can tell.
-pub const BODY: usize = 0;
+pub(crate) const BODY: usize = 0;
 /// Level value inside a body, 0 outside.
-pub const LEVEL: usize = 1;
+pub(crate) const LEVEL: usize = 1;
 /// Inside a body one part in as many as it has voxels, so that all bodies count the same.
 pub const SHARE: usize = 2;
 /// The way to the body's centre along x, y, z, in voxels.
-pub const OFFSETS: Range<usize> = 3..6;
+pub(crate) const OFFSETS: Range<usize> = 3..6;
 /// All of them.
-pub const CHANNELS: usize = OFFSETS.end;
+pub(crate) const CHANNELS: usize = OFFSETS.end;
 
 /// Radius of a ball as a share of the usual distance to the next body: inside every body, whatever
 /// its shape.
@@ -46,7 +46,7 @@ impl Ball {
 }
 
 /// Volume in mm³ of the ball in a body with this level value.
-pub fn ball_volume(value: u8) -> f64 {
+pub(crate) fn ball_volume(value: u8) -> f64 {
     let spacing = Level::from_value(value).and_then(between).map_or(LAST, |spacing| spacing.mean);
     4.0 / 3.0 * std::f64::consts::PI * (RADIUS * spacing).powi(3)
 }

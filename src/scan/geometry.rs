@@ -71,7 +71,7 @@ impl Geometry {
     }
 
     /// The direction of each axis in the world, scaled to length 1; `None` when one has no length.
-    pub fn directions(&self) -> Option<[[f64; 3]; 3]> {
+    pub(crate) fn directions(&self) -> Option<[[f64; 3]; 3]> {
         let mut directions = [[0.0; 3]; 3];
         for (axis, direction) in directions.iter_mut().enumerate() {
             let column: [f64; 3] = std::array::from_fn(|row| self.affine[row][axis]);

@@ -3,7 +3,7 @@
 pub mod dicom;
 mod error;
 mod geometry;
-pub mod hounsfield;
+pub(crate) mod hounsfield;
 mod intensity;
 mod listing;
 pub mod nifti;

@@ -23,7 +23,7 @@ impl Orientation {
 
     /// The permutation and flips that bring `stored` closest to LPS (x right→left, y
     /// anterior→posterior, z inferior→superior). Oblique volumes go to their nearest axes.
-    pub fn to_lps(stored: &Geometry) -> Result<Orientation> {
+    pub(crate) fn to_lps(stored: &Geometry) -> Result<Orientation> {
         const PERMUTATIONS: [[usize; 3]; 6] =
             [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
         let Some(directions) = stored.directions() else {
@@ -48,14 +48,14 @@ impl Orientation {
     }
 
     /// Degrees by which the stored axis that is turned most differs from the patient's axis it is taken for.
-    pub fn obliquity(&self, stored: &Geometry) -> f64 {
+    pub(crate) fn obliquity(&self, stored: &Geometry) -> f64 {
         let Some(directions) = stored.directions() else { return 0.0 };
         let angle = |world: usize| directions[self.axes[world]][world].abs().min(1.0).acos().to_degrees();
         (0..3).map(angle).fold(0.0, f64::max)
     }
 
     /// The volume in this orientation, its geometry with it, its last axis contiguous.
-    pub fn apply(&self, stored: Volume) -> Volume {
+    pub(crate) fn apply(&self, stored: Volume) -> Volume {
         let geometry = self.geometry(&stored.geometry);
         let mut voxels = stored.voxels.permuted_axes(self.axes);
         for (axis, &flipped) in self.flipped.iter().enumerate() {

@@ -13,9 +13,9 @@ use crate::straighten::{Block, Course, Even, Kind, Place, View, Views, Window};
 
 /// Millimetres that a course goes on beyond its ends, so that the next body can be seen whole: two
 /// lumbar bodies and a half.
-pub const BEYOND: f64 = 48.0;
+pub(crate) const BEYOND: f64 = 48.0;
 /// Millimetres of the network's offsets for each unit of its answer: along the course one step, across it ten.
-pub const ACROSS_UNIT: f64 = 10.0;
+pub(crate) const ACROSS_UNIT: f64 = 10.0;
 /// A centre is where the network is this sure of one.
 const THRESHOLD: f32 = 0.35;
 /// Steps of the answer to either side in which a centre has to be the likeliest.
@@ -44,15 +44,15 @@ const LONGER: f64 = 2.6;
 const ALONE: f64 = 13.0;
 
 /// Channels of the answer.
-pub mod channel {
+pub(crate) mod channel {
     /// Logit of a centre being at this step.
-    pub const CENTRE: usize = 0;
+    pub(crate) const CENTRE: usize = 0;
     /// Steps from here to it.
-    pub const ALONG: usize = 1;
+    pub(crate) const ALONG: usize = 1;
     /// Its distance to the left of the course, in [`super::ACROSS_UNIT`].
-    pub const LEFT: usize = 2;
+    pub(crate) const LEFT: usize = 2;
     /// Its distance to the back.
-    pub const BACK: usize = 3;
+    pub(crate) const BACK: usize = 3;
 }
 
 /// A vertebral body.
@@ -93,7 +93,7 @@ pub fn architecture() -> StripArchitecture {
 
 /// All bodies that can be reached from `start`, points in mm along a spine in any order, from the head
 /// down; none if there is no body.
-pub fn locate(even: &Even, network: &dyn StripPredictor, start: &[[f64; 3]]) -> Result<Vec<Body>> {
+pub(crate) fn locate(even: &Even, network: &dyn StripPredictor, start: &[[f64; 3]]) -> Result<Vec<Body>> {
     let mut points = start.to_vec();
     points.sort_by(|a, b| b[2].total_cmp(&a[2]));
     points = line(points);

@@ -20,7 +20,7 @@ const LEFT_OUT: f64 = -2.0;
 ///
 /// It belongs to the network of names, is stored in its file, and is fitted to scans that the network has not
 /// learned from (`train-chain`). How often a spine has a vertebra more or less than usual cannot be learned from some dozens
-/// of scans: those prices are [`Prices::STRAIGHT`]'s.
+/// of scans: those prices are set by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Chain {
     /// The network's word is never taken as surer than this: its share that is spread over all answers.
@@ -128,7 +128,7 @@ impl Chain {
 
     /// How likely each body has each level over all chains, by the level's index; what is missing to one is how likely
     /// it is no vertebra.
-    pub fn chances(
+    pub(crate) fn chances(
         &self,
         centres: &[[f64; 3]],
         probabilities: &Array2<f64>,

@@ -11,7 +11,7 @@ const SINGLES: usize = 3;
 
 /// What a coarse look at the whole scan shows.
 #[derive(Clone, Debug, Default)]
-pub struct Rough {
+pub(crate) struct Rough {
     /// Bodies that can be a spine together, in mm from the head down.
     pub row: Vec<[f64; 3]>,
     /// The surest bodies, in mm, the surest first.
@@ -19,7 +19,7 @@ pub struct Rough {
 }
 
 /// Looks for bodies with a network of whole volumes; `volume` holds Hounsfield units in LPS order.
-pub fn rough(volume: &Volume, network: &Network) -> Result<Rough> {
+pub(crate) fn rough(volume: &Volume, network: &Network) -> Result<Rough> {
     let Some(field) = network.answer(volume)? else { return Ok(Rough::default()) };
     let mut candidates = bodies::candidates(&[&field]);
     candidates.sort_by(|a, b| b.presence.total_cmp(&a.presence));

@@ -9,7 +9,7 @@ use crate::spine::bodies::line;
 use crate::straighten::{Block, Course, Even, Kind, View, Views, Window};
 
 /// Millimetres seen above the first and below the last body: the skull's base, the first ribs, the sacrum.
-pub const BEYOND: f64 = 60.0;
+pub(crate) const BEYOND: f64 = 60.0;
 /// Channels of the answer: the values of a labelling less one, then that a point is no vertebra.
 pub const NONE: usize = Level::MAX_VALUE as usize;
 /// Width in steps of the mark that a body leaves, and steps by which the mark of the whole run reaches

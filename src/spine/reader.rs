@@ -133,7 +133,7 @@ impl Reader {
     }
 
     /// The same; the observer is told when a stage begins.
-    pub fn read_observed(&self, volume: &Volume, observer: &mut dyn Observer) -> Result<Spine> {
+    pub(crate) fn read_observed(&self, volume: &Volume, observer: &mut dyn Observer) -> Result<Spine> {
         observer.begins(Stage::Course, 0)?;
         let Rough { row, singles } = rough(volume, &self.course)?;
         let near: Vec<[f64; 3]> = row.iter().chain(&singles).copied().collect();

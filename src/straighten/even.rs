@@ -31,7 +31,7 @@ impl Even {
     }
 
     /// The volume turned over along some axes, as if its header said the opposite.
-    pub fn flipped(&self, axes: [bool; 3]) -> Even {
+    pub(crate) fn flipped(&self, axes: [bool; 3]) -> Even {
         let mut view = self.voxels.view();
         for (axis, _) in axes.iter().enumerate().filter(|(_, flipped)| **flipped) {
             view.invert_axis(ndarray::Axis(axis));
@@ -40,7 +40,7 @@ impl Even {
     }
 
     /// Where a point in mm lies after [`Even::flipped`].
-    pub fn flip(&self, axes: [bool; 3], mm: [f64; 3]) -> [f64; 3] {
+    pub(crate) fn flip(&self, axes: [bool; 3], mm: [f64; 3]) -> [f64; 3] {
         std::array::from_fn(|axis| {
             let last = (self.grid.shape[axis] as f64 - 1.0) * self.grid.spacing;
             if axes[axis] { 2.0 * self.grid.origin[axis] + last - mm[axis] } else { mm[axis] }

@@ -3,7 +3,7 @@
 use crate::scan::distance;
 
 /// A curve through points that is as smooth as can be: the natural cubic spline over chord length.
-pub struct Spline {
+pub(crate) struct Spline {
     /// Chord length from the first point to each.
     knots: Vec<f64>,
     points: Vec<[f64; 3]>,

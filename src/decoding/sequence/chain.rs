@@ -228,7 +228,7 @@ fn solved<'a>(
 }
 
 /// How likely each body has each level, over all chains.
-pub fn chances(bodies: &[Body], judged: &[Judged], prices: &Prices) -> Vec<[f64; LEVELS]> {
+pub(crate) fn chances(bodies: &[Body], judged: &[Judged], prices: &Prices) -> Vec<[f64; LEVELS]> {
     solved(bodies, judged, prices).0.marginals()
 }
 

@@ -102,6 +102,6 @@ pub fn name(bodies: &[Body], judged: &[Judged], prices: &Prices) -> Vec<Named> {
 
 /// How likely each body has each level over all sequences, by the level's index; what is missing to one is how
 /// likely it is left out.
-pub fn chances(bodies: &[Body], judged: &[Judged], prices: &Prices) -> Vec<[f64; prices::LEVELS]> {
+pub(crate) fn chances(bodies: &[Body], judged: &[Judged], prices: &Prices) -> Vec<[f64; prices::LEVELS]> {
     chain::chances(bodies, judged, prices)
 }

@@ -36,7 +36,7 @@ pub struct Prices {
 impl Prices {
     /// For windows of neighbouring candidates, fitted to the VID data set with the network. To leave
     /// out a body costs more than its evidence says: to name one too many does less harm.
-    pub const WINDOWS: Prices = Prices {
+    pub(crate) const WINDOWS: Prices = Prices {
         floor: -14.0,
         miss: -14.0,
         eleven: -5.0,
@@ -51,7 +51,7 @@ impl Prices {
     };
 
     /// For bodies cut out of an identified volume. A T12 that was found twice looks like a T13.
-    pub const VOLUMES: Prices = Prices {
+    pub(crate) const VOLUMES: Prices = Prices {
         floor: -3.0,
         miss: -5.0,
         eleven: -6.0,
@@ -68,7 +68,7 @@ impl Prices {
 
 impl Prices {
     /// For bodies of a straightened spine, named by a network that has seen all of it.
-    pub const STRAIGHT: Prices = Prices {
+    pub(crate) const STRAIGHT: Prices = Prices {
         floor: -8.0,
         miss: -4.0,
         eleven: -7.0,

@@ -42,7 +42,7 @@ pub fn convolve(input: &Planes, packed: &Packed, finish: Finish, output: &mut De
 }
 
 /// The convolution as new values.
-pub fn convolved(input: &Planes, packed: &Packed, bias: Option<&[f32]>) -> Vec<f32> {
+pub(crate) fn convolved(input: &Planes, packed: &Packed, bias: Option<&[f32]>) -> Vec<f32> {
     let length = input.images * packed.outputs * input.size.iter().product::<usize>();
     let mut values = Vec::with_capacity(length);
     let vacant = &mut values.spare_capacity_mut()[..length];

@@ -24,7 +24,7 @@ const OFFSET: f64 = 12.0;
 const NOISE: f64 = 45.0;
 
 /// Changes a block as another scanner would.
-pub fn rescanned(values: &mut Array3<f32>, random: &mut Legacy) {
+pub(crate) fn rescanned(values: &mut Array3<f32>, random: &mut Legacy) {
     let unseen = values.mapv(|value| value <= UNSEEN + 1.0);
     for axis in 0..3 {
         if random.uniform() < BLUR {
@@ -68,7 +68,7 @@ const CLEAR: f64 = 20.0;
 
 /// Paints a bright vessel beside the spine into a block, at times; aneurysms and stents are as bright as
 /// bone, and few annotated scans have any.
-pub fn with_vessel(block: &mut Block, across: &Across, random: &mut Legacy) {
+pub(crate) fn with_vessel(block: &mut Block, across: &Across, random: &mut Legacy) {
     if random.uniform() >= VESSEL {
         return;
     }

@@ -80,7 +80,7 @@ impl Sources {
     }
 
     /// A scan, some more often than others.
-    pub fn pick(&self, random: &mut Legacy) -> &Source {
+    pub(crate) fn pick(&self, random: &mut Legacy) -> &Source {
         let at = random.uniform();
         let index = self.ends.partition_point(|&end| end <= at).min(self.all.len() - 1);
         &self.all[index]
@@ -124,7 +124,7 @@ pub(super) mod tests {
     use ndarray::Array3;
 
     /// A scan of 2 mm voxels with a straight spine: balls of bone in flesh, a body every 26 mm.
-    pub fn ladder(path: &str, levels: &[&str]) -> Source {
+    pub(crate) fn ladder(path: &str, levels: &[&str]) -> Source {
         let shape = [60, 60, 13 * levels.len() + 20];
         let bodies: Vec<Centroid> = levels
             .iter()

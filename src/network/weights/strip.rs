@@ -43,7 +43,7 @@ impl StripWeights {
     }
 
     /// Reads a network with whatever stands beside it.
-    pub fn read_all(path: &Path, reading: Reading) -> Result<(StripWeights, StripExtras), ModelError> {
+    pub(crate) fn read_all(path: &Path, reading: Reading) -> Result<(StripWeights, StripExtras), ModelError> {
         let bytes = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
         Self::parse_all(&bytes, reading)
             .map_err(|error| error.of(format!("{} is no usable model of {reading}", path.display())))

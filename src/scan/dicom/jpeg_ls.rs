@@ -8,9 +8,9 @@ use dicom_encoding::submit_ele_transfer_syntax;
 use dicom_encoding::transfer_syntax::Codec;
 
 /// Transfer syntaxes: without and with a small loss.
-pub const LOSSLESS: &str = "1.2.840.10008.1.2.4.80";
+pub(crate) const LOSSLESS: &str = "1.2.840.10008.1.2.4.80";
 /// See [`LOSSLESS`].
-pub const NEAR_LOSSLESS: &str = "1.2.840.10008.1.2.4.81";
+pub(crate) const NEAR_LOSSLESS: &str = "1.2.840.10008.1.2.4.81";
 
 submit_ele_transfer_syntax!(LOSSLESS, "JPEG-LS Lossless", codec());
 submit_ele_transfer_syntax!(NEAR_LOSSLESS, "JPEG-LS Lossy (Near-Lossless)", codec());

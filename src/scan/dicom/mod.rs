@@ -68,7 +68,7 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The SeriesInstanceUID of the first DICOM file directly in a folder.
-pub fn first_series(folder: &Path) -> Option<String> {
+pub(crate) fn first_series(folder: &Path) -> Option<String> {
     let mut files: Vec<PathBuf> =
         std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path()).collect();
     files.sort();

@@ -16,7 +16,7 @@ const LARGEST: usize = 8192;
 
 /// The header of a slice of a CT.
 #[derive(Clone, Debug)]
-pub struct Slice {
+pub(crate) struct Slice {
     /// The file.
     pub path: PathBuf,
     /// StudyInstanceUID.
@@ -306,7 +306,7 @@ fn undecodable(path: &Path, object: &DefaultDicomObject, error: &dyn std::error:
 }
 
 /// The headers of all slices of a CT among `paths`, and why each other file is none.
-pub fn headers(paths: &[PathBuf]) -> (Vec<Slice>, Vec<(PathBuf, String)>) {
+pub(crate) fn headers(paths: &[PathBuf]) -> (Vec<Slice>, Vec<(PathBuf, String)>) {
     use rayon::prelude::*;
     let read: Vec<Result<Vec<Slice>, String>> = paths.par_iter().map(|path| Slice::read(path)).collect();
     let (mut slices, mut others) = (Vec::new(), Vec::new());

@@ -15,7 +15,7 @@ const ASIDE: f64 = 1.0;
 pub(super) const FEW: usize = 20;
 
 /// Slices that fill a box.
-pub struct Stacked {
+pub(crate) struct Stacked {
     /// The slices in order.
     pub slices: Vec<Slice>,
     /// For each plane of the grid, which slice shows it; of one that is missing, none.
@@ -36,7 +36,7 @@ fn difference(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
 
 /// Sorts the slices of one series along their normal, drops copies and finds the grid they fill, which is
 /// sheared if the gantry was tilted; errors name gaps, doubles and slices that step aside.
-pub fn stack(mut slices: Vec<Slice>) -> Result<Stacked> {
+pub(crate) fn stack(mut slices: Vec<Slice>) -> Result<Stacked> {
     let mut warnings = Vec::new();
     let normal = slices[0].normal();
     let height = |slice: &Slice| dot(slice.position, normal);

@@ -54,7 +54,7 @@ fn contradiction(sform: &Affine, qform: &Affine, shape: [usize; 3], warnings: &m
 }
 
 /// A header, read and checked.
-pub struct Header {
+pub(crate) struct Header {
     /// Where the voxels lie.
     pub geometry: Geometry,
     /// How a voxel is stored.

@@ -43,6 +43,7 @@ pub mod evaluation;
 pub mod inference;
 pub mod kernels;
 pub mod learning;
+pub mod measurement;
 pub mod memory;
 pub mod network;
 pub mod phantom;

@@ -14,6 +14,8 @@ pub enum Stage {
     Bodies,
     /// They are named.
     Names,
+    /// They are measured.
+    Measuring,
     /// The published way: voxels of bodies are marked, in pieces of a volume.
     Detection {
         /// Voxels that the network sees at once, `[x, y, z]`.
@@ -43,6 +45,7 @@ impl fmt::Display for Stage {
             Stage::Course => f.write_str("course"),
             Stage::Bodies => f.write_str("bodies"),
             Stage::Names => f.write_str("names"),
+            Stage::Measuring => f.write_str("measuring"),
             Stage::Detection { .. } => f.write_str("detection"),
             Stage::Identification => f.write_str("identification"),
             Stage::Aggregation => f.write_str("aggregation"),

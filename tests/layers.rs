@@ -22,6 +22,7 @@ const ORDER: &[&str] = &[
     "inference",
     "decoding",
     "spine",
+    "measurement",
     "pipeline",
     "analysis",
     "learning",

@@ -47,7 +47,7 @@ fn the_shipped_models_name_the_shipped_phantoms_in_every_format() {
         assert!(ran.stdout.contains(name));
         let out = |ending: &str| folder.path().join("out").join(format!("{name}{ending}"));
         let document = json(&out(".vertebrae.json"));
-        assert_eq!(document["schema"], "vertebrae/prediction/2");
+        assert_eq!(document["schema"], "vertebrae/prediction/3");
         let found = document["vertebrae"].as_array().unwrap();
         let labels: Vec<Level> =
             found.iter().map(|v| v["label"].as_str().unwrap().parse().unwrap()).collect();

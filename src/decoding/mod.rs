@@ -2,7 +2,6 @@
 
 pub mod bodies;
 pub mod candidate;
-pub mod labels;
 mod median;
 pub mod runs;
 pub mod sequence;

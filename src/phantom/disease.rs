@@ -10,7 +10,7 @@ use crate::random::Legacy;
 /// Titanium; scanners end here.
 pub(super) const METAL: f64 = 3000.0;
 /// Cement that was poured into a broken body.
-const CEMENT: f64 = 1500.0;
+pub(super) const CEMENT: f64 = 1500.0;
 /// Shares of people with spurs, with screws and with cement.
 const SPURS: f64 = 0.3;
 const SCREWS: f64 = 0.06;

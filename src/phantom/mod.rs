@@ -15,6 +15,7 @@ mod tissues;
 
 use ndarray::Array3;
 
+use crate::anatomy::Level;
 use crate::annotation::Centroid;
 use crate::random::Legacy;
 use crate::scan::Geometry;
@@ -37,6 +38,31 @@ pub struct Phantom {
     pub geometry: Geometry,
     /// Centres of the vertebral bodies inside, from the head down, in mm from the first voxel.
     pub centroids: Vec<Centroid>,
+    /// The same bodies' form.
+    pub bodies: Vec<Body>,
+    /// Hounsfield units of the blood in the aorta.
+    pub blood: f64,
+}
+
+/// What a body was painted as: a cylinder of elliptic section with a waist, sunken in front.
+#[derive(Clone, Debug)]
+pub struct Body {
+    /// Which one.
+    pub level: Level,
+    /// Its centre in mm from the first voxel, LPS.
+    pub mm: [f64; 3],
+    /// To the patient's left, to the back and to the head.
+    pub axes: [[f64; 3]; 3],
+    /// Half its extent along each, in mm.
+    pub half: [f64; 3],
+    /// The share of its height that is missing at the front, half of it from each end plate.
+    pub wedge: f64,
+    /// Mean of what was painted in its inner half, in Hounsfield units: spongy bone, and what spurs and screws put there.
+    pub density: f64,
+    /// Whether it has grown together with the sacrum.
+    pub joined: bool,
+    /// Whether metal or cement was put into it.
+    pub treated: bool,
 }
 
 /// Makes phantom `number` of the series that `seed` names; the same arguments give the same phantom.
@@ -50,16 +76,42 @@ pub fn generate(seed: u32, number: usize, cohort: Cohort, voxel: Option<f64>) ->
         Cohort::Healthy => scanner::View::crop(&spine, &mut random),
         Cohort::Hospital => scanner::View::any(&spine, &mut random),
     };
-    let parts = tissues::parts(&spine, cohort, &mut random);
+    let (parts, densities) = tissues::parts(&spine, cohort, &mut random);
     let centroids = view.centroids(&spine);
     let (voxels, geometry) = view.scan(&parts, cohort, voxel, &mut random);
-    Phantom { voxels, geometry, centroids }
+    let bodies = centroids.iter().filter_map(|centroid| body(&spine, &parts, centroid)).collect();
+    Phantom { voxels, geometry, centroids, bodies, blood: densities.vessel }
+}
+
+/// The form of an annotated body.
+fn body(spine: &skeleton::Spine, parts: &[tissues::Part], centroid: &Centroid) -> Option<Body> {
+    let skeleton::Vertebra { level, centre, left, back, up, half, wedge, joined } =
+        *spine.vertebra(centroid.level)?;
+    let treated = parts.iter().filter(|part| part.density >= disease::CEMENT).any(|part| {
+        let [low, high] = part.shape.bounds();
+        (0..3).all(|axis| (low[axis] - half[2]..=high[axis] + half[2]).contains(&centre[axis]))
+    });
+    let painted = |point: skeleton::Vector| {
+        parts.iter().rfind(|part| part.shape.distance(point) + part.inset < 0.0).map(|part| part.density)
+    };
+    // An elliptical cylinder in front of the middle, as densities are measured in.
+    let steps = || (-4..=4).map(|step| f64::from(step) / 4.0);
+    let mut values = Vec::new();
+    for (x, y, z) in steps().flat_map(|x| steps().flat_map(move |y| steps().map(move |z| (x, y, z)))) {
+        if x * x + y * y <= 1.0 {
+            let share = [0.5 * x, 0.45 * y - 0.15, 0.4 * z];
+            let local: skeleton::Vector = std::array::from_fn(|axis| share[axis] * half[axis]);
+            values.extend(painted(spine.vertebra(centroid.level)?.at(local)));
+        }
+    }
+    let density = values.iter().sum::<f64>() / values.len().max(1) as f64;
+    Some(Body { level, mm: centroid.mm, axes: [left, back, up], half, wedge, density, joined, treated })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::anatomy::{Level, between};
+    use crate::anatomy::between;
     use crate::scan::distance;
 
     #[test]
@@ -76,7 +128,7 @@ mod tests {
         // Of persons of all sizes, whose bodies keep their proportions: every pair's share of the usual distance.
         let mut sizes = Vec::new();
         for number in 0..8 {
-            let Phantom { voxels, geometry, centroids } = generate(1, number, Cohort::Healthy, None);
+            let Phantom { voxels, geometry, centroids, .. } = generate(1, number, Cohort::Healthy, None);
             assert!(centroids.len() >= 2);
             for centroid in &centroids {
                 let index = geometry.index(centroid.mm).map(|part| part.round() as usize);

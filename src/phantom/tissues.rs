@@ -81,7 +81,7 @@ struct Builder<'a> {
 }
 
 /// All parts of a person, in the order in which they are painted.
-pub fn parts(spine: &Spine, cohort: Cohort, random: &mut Legacy) -> Vec<Part> {
+pub(super) fn parts(spine: &Spine, cohort: Cohort, random: &mut Legacy) -> (Vec<Part>, Densities) {
     let densities = Densities::random(cohort, random);
     let mut builder = Builder { spine, densities, parts: Vec::new() };
     builder.flesh(random);
@@ -101,7 +101,7 @@ pub fn parts(spine: &Spine, cohort: Cohort, random: &mut Legacy) -> Vec<Part> {
     if cohort == Cohort::Hospital {
         builder.parts.extend(disease::disease(spine, &builder.densities, random));
     }
-    builder.parts
+    (builder.parts, builder.densities)
 }
 
 fn level(name: &str) -> Level {

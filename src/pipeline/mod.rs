@@ -10,6 +10,7 @@ use crate::annotation::landmark::Landmark;
 use crate::artifact::File;
 use crate::decoding::sequence::Flag;
 use crate::device::Device;
+use crate::measurement::{self, Measurements};
 use crate::progress::Observer;
 use crate::scan::hounsfield::{self, Finding};
 use crate::scan::{Frame, Scan};
@@ -80,6 +81,13 @@ impl Located {
     pub fn landmark(&self) -> Landmark {
         let description = format!("confidence {:.2}", self.confidence);
         Landmark { level: self.level, lps: self.lps, description }
+    }
+}
+
+impl Prediction {
+    /// Measures its vertebrae in the scan that it was made of: heights, end plates, density, contrast, curves.
+    pub fn measure(&self, scan: &Scan) -> Measurements {
+        measurement::measure(&scan.volume, &self.spine.centroids())
     }
 }
 

@@ -1,11 +1,12 @@
 //! The results of one or many runs of `predict`, gathered into a page and a list.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+use super::measurements::{self, COLUMNS};
 use super::page::{Page, Row};
 use super::prediction::Document;
 use super::run::Run;
@@ -13,6 +14,8 @@ use crate::artifact;
 
 /// How the documents of predictions end.
 const DOCUMENT: &str = ".vertebrae.json";
+/// Name of the table of measurements.
+const TABLE: &str = "measurements.csv";
 
 /// What lies in the folders of results.
 pub struct Collection {
@@ -49,10 +52,14 @@ impl Collection {
         [self.documents.len(), self.failed.len()]
     }
 
-    /// Writes `report.html`, and with `list` also `report.jsonl`: the documents, one a line.
+    /// Writes `report.html`, with `list` also `report.jsonl`: the documents, one a line. Where scans were measured, writes
+    /// `measurements.csv`, a row a vertebra.
     ///
     /// Documents are read one after the other, so that a million of them take no more memory than their rows.
     pub fn write(&self, folder: &Path, list: bool) -> Result<()> {
+        let mut table = csv::Writer::from_writer(tempfile::tempfile()?);
+        table.write_record(COLUMNS)?;
+        let mut measured = 0;
         let mut rows = Vec::new();
         let mut failed = self.failed.clone();
         let mut add = |lines: Option<&mut dyn Write>| -> Result<()> {
@@ -70,6 +77,10 @@ impl Collection {
                     serde_json::to_writer(&mut **lines, &document)?;
                     writeln!(lines)?;
                 }
+                for row in measurements::rows(&document)? {
+                    table.write_record(row)?;
+                    measured += 1;
+                }
                 // A scan that failed in one run and was repaired for the next has its results now.
                 failed.remove(&document.input.path);
                 rows.push(Row::of(&document, &picture(path)));
@@ -80,6 +91,11 @@ impl Collection {
             artifact::write(&folder.join("report.jsonl"), |file| add(Some(file)))?;
         } else {
             add(None)?;
+        }
+        if measured > 0 {
+            let mut table = table.into_inner().map_err(|error| error.into_error())?;
+            table.seek(SeekFrom::Start(0))?;
+            artifact::write(&folder.join(TABLE), |file| Ok(std::io::copy(&mut table, file).map(drop)?))?;
         }
         rows.extend(failed.iter().map(|(path, error)| Row::failed(path, error)));
         let page = Page::of(rows, folder);

@@ -3,9 +3,11 @@
 mod boxplot;
 mod canvas;
 pub mod collection;
+pub mod colours;
 mod evidence;
 pub mod layout;
 mod measure;
+pub mod measurements;
 pub mod numbers;
 mod page;
 mod picture;

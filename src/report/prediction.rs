@@ -4,17 +4,20 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::measurements::{Figures, ScanFigures};
+
 use crate::anatomy::Level;
 use crate::annotation::verse;
 use crate::artifact::File;
 use crate::decoding::sequence::Flag;
+use crate::measurement::Measurements;
 use crate::pipeline::{Located, Pipeline, Prediction};
 use crate::scan::hounsfield::Finding;
-use crate::scan::{Geometry, Scan, Series};
+use crate::scan::{Frame, Geometry, Scan, Series};
 use crate::spine::{self, turned::Turned};
 
 /// Name and version of the document's schema, see docs/formats.md.
-pub const SCHEMA: &str = "vertebrae/prediction/2";
+pub const SCHEMA: &str = "vertebrae/prediction/3";
 
 /// A scan and what was found in it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -43,11 +46,25 @@ pub struct Document {
     pub turned: Option<Turned>,
     /// How likely all names are off by one, if there are any.
     pub shift: Option<Shift>,
+    /// What was measured of the scan as a whole, if it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measurements: Option<ScanFigures>,
     /// From the head down.
     pub vertebrae: Vec<Vertebra>,
 }
 
 impl Document {
+    /// Adds what was measured of the vertebrae, in their order.
+    pub fn measured(mut self, measurements: &Measurements, frame: &Frame) -> Document {
+        let names: Vec<(Level, f64)> =
+            self.vertebrae.iter().map(|vertebra| (vertebra.label, vertebra.confidence)).collect();
+        self.measurements = Some(ScanFigures::of(measurements, &names));
+        for (vertebra, measured) in self.vertebrae.iter_mut().zip(&measurements.vertebrae) {
+            vertebra.measured = Some(Figures::of(measured, frame));
+        }
+        self
+    }
+
     /// What a pipeline predicted of a scan that was read from `input` in so many seconds, together with what it took to predict.
     pub fn of(
         pipeline: &Pipeline,
@@ -69,6 +86,7 @@ impl Document {
             shift: prediction.shift.map(|shift| Shift::of(&shift)),
             turned: prediction.turned,
             intensities: prediction.intensities,
+            measurements: None,
             warnings: prediction.warnings,
         }
     }
@@ -122,6 +140,9 @@ pub struct Vertebra {
     pub alternatives: Vec<Alternative>,
     /// What to look at.
     pub flags: Vec<Flag>,
+    /// What was measured, if the scan was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<Figures>,
 }
 
 /// Another label that a vertebra may have.
@@ -134,7 +155,7 @@ pub struct Alternative {
 }
 
 /// A number with so many decimals.
-fn rounded(value: f64, decimals: i32) -> f64 {
+pub(super) fn rounded(value: f64, decimals: i32) -> f64 {
     let factor = 10f64.powi(decimals);
     (value * factor).round() / factor
 }
@@ -167,6 +188,7 @@ impl Vertebra {
             confidence: rounded(found.confidence, 3),
             alternatives: found.alternatives.iter().map(alternative).collect(),
             flags: found.flags.clone(),
+            measured: None,
         }
     }
 }
@@ -179,11 +201,13 @@ struct Made {
     input: File,
     series: Option<Series>,
     models: Vec<File>,
+    /// There if it was measured.
+    measurements: Option<serde::de::IgnoredAny>,
 }
 
 /// Whether `path` is a complete document that this version made of this content, and of this series if one is named,
-/// with these models.
-pub fn is_current(path: &Path, sha256: &str, series: Option<&str>, models: &[File]) -> bool {
+/// with these models, and measured if that is asked for.
+pub fn is_current(path: &Path, sha256: &str, series: Option<&str>, models: &[File], measured: bool) -> bool {
     let made = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Made>(&bytes).ok());
     made.is_some_and(|made| {
         let same = made.models.len() == models.len()
@@ -192,6 +216,7 @@ pub fn is_current(path: &Path, sha256: &str, series: Option<&str>, models: &[Fil
             && made.version == env!("CARGO_PKG_VERSION")
             && made.input.sha256 == sha256
             && series.is_none_or(|wanted| made.series.is_some_and(|series| series.series == wanted))
+            && (!measured || made.measurements.is_some())
             && same
     })
 }

@@ -108,6 +108,15 @@ impl Frame {
     }
 }
 
+impl Frame {
+    /// Millimetres in LPS order from the volume's first voxel → the patient's millimetres to the left, back and head
+    /// (DICOM's LPS).
+    pub fn lps(&self, mm: [f64; 3]) -> [f64; 3] {
+        let [x, y, z] = self.stored.world(self.stored.index(self.to_stored(mm)));
+        [-x, -y, z]
+    }
+}
+
 impl Scan {
     /// Reads a NIfTI file or a folder of DICOM slices and brings it to LPS. Errors name the file, what is wrong with it and
     /// what to do.

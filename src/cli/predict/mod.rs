@@ -40,6 +40,10 @@ pub struct Predict {
     /// What to write for each scan; json is always written, as it says whose results the others are
     #[arg(long, value_enum, value_delimiter = ',', default_value = "json,markups,preview,evidence")]
     format: Vec<Output>,
+    /// Measure the vertebrae, too: heights, end plates, density, contrast agent and curves, into the document of each scan and
+    /// into measurements.csv over all scans (research use)
+    #[arg(long)]
+    measure: bool,
     /// Skip scans whose results are there: of the same content, made by the same models
     #[arg(long)]
     resume: bool,
@@ -58,8 +62,8 @@ pub struct Predict {
     computing: Computing,
 }
 
-/// Parts of a scan's work that the bar shows: looking for the course, walking along the bodies, naming them, writing.
-const PARTS: usize = 4;
+/// Parts of a scan's work that the bar shows: looking for the course, walking along the bodies, naming them, measuring, writing.
+const PARTS: usize = 5;
 
 /// What all scans of a run share.
 struct Run {
@@ -187,8 +191,13 @@ impl Predict {
         let (stem, _) = layout.free(&self.output, path, &sha256);
         let complete = |output: &Output| output.path(&self.output, &stem).is_file();
         // The document is written last and says of what and with what.
-        is_current(&layout::document(&self.output, &stem), &sha256, self.series.as_deref(), models)
-            && self.format.iter().all(complete)
+        is_current(
+            &layout::document(&self.output, &stem),
+            &sha256,
+            self.series.as_deref(),
+            models,
+            self.measure,
+        ) && self.format.iter().all(complete)
     }
 
     /// Takes away what an earlier run left of a scan that can be used no longer: it is of another content.
@@ -213,6 +222,11 @@ impl Predict {
         let begin = Instant::now();
         let Read { scan, sha256, seconds } = read;
         let mut prediction = run.pipeline.predict_observed(&scan, &mut Parts { progress, note })?;
+        // Outlines are what masks are made of.
+        let measurements = (self.measure || self.format.contains(&Output::Mask)).then(|| {
+            progress.part(&format!("{}{note}", Stage::Measuring));
+            prediction.measure(&scan)
+        });
         progress.part(&format!("writing{note}"));
         let (stem, other) = run.layout.free(&self.output, path, &sha256);
         if let Some(other) = other {
@@ -224,12 +238,16 @@ impl Predict {
             ));
         }
         for output in &self.format {
-            let remark = output.write(&self.output, path, &stem, &scan, &prediction)?;
+            let remark =
+                output.write(&self.output, path, &stem, &scan, &prediction, measurements.as_ref())?;
             prediction.warnings.extend(remark);
         }
         let input = File { path: path.to_owned(), sha256 };
         let seconds = seconds + begin.elapsed().as_secs_f64();
-        let document = Document::of(&run.pipeline, &scan, prediction, input, seconds);
+        let mut document = Document::of(&run.pipeline, &scan, prediction, input, seconds);
+        if let Some(measurements) = measurements.filter(|_| self.measure) {
+            document = document.measured(&measurements, &scan.frame);
+        }
         artifact::write_json(&layout::document(&self.output, &stem), &document)?;
         Ok(document)
     }

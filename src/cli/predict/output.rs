@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::ValueEnum;
 
+use vertebrae::anatomy::Level;
 use vertebrae::annotation::Centroid;
 use vertebrae::annotation::landmark::{Format, Landmark};
-use vertebrae::decoding::labels::labels;
+use vertebrae::measurement::{Measurements, labels};
 use vertebrae::pipeline::{Located, Prediction};
-use vertebrae::report::{self, layout};
+use vertebrae::report::{self, colours, layout};
 use vertebrae::scan::{Scan, nifti};
 use vertebrae::spine::NAMES_SPACING;
 use vertebrae::straighten::Even;
@@ -27,7 +28,8 @@ pub enum Output {
     Verse,
     /// NAME.lml: an annotation to correct and train on
     Lml,
-    /// NAME_seg.nii.gz: balls of the bodies' size with VerSe's numbers, in the scan's own grid
+    /// NAME_seg.nii.gz: the bodies within their measured end plates and walls with VerSe's numbers, in the scan's own grid;
+    /// NAME_seg.ctbl: their names and colours for 3D Slicer
     Mask,
     /// NAME.png: the spine from the side and from the front, with its names
     Preview,
@@ -65,6 +67,7 @@ impl Output {
         stem: &Path,
         scan: &Scan,
         prediction: &Prediction,
+        measurements: Option<&Measurements>,
     ) -> Result<Option<String>> {
         let target = self.path(folder, stem);
         let (Scan { volume, frame, .. }, spine) = (scan, &prediction.spine);
@@ -78,7 +81,13 @@ impl Output {
             }
             Output::Evidence => report::evidence(&target, spine)?,
             Output::Mask => {
-                nifti::write_labels(&target, &labels(&spine.centroids(), frame), path, &frame.stored)?;
+                let found = spine.centroids();
+                if let Some(measurements) = measurements {
+                    let labels = labels(&found, measurements, frame);
+                    nifti::write_labels(&target, &labels, path, &frame.stored)?;
+                    let levels: Vec<Level> = found.iter().map(|found| found.level).collect();
+                    colours::write(&layout::with_ending(folder, stem, "_seg.ctbl"), &levels)?;
+                }
             }
             Output::Markups | Output::Csv | Output::Verse | Output::Lml => {
                 let landmarks: Vec<Landmark> = prediction.vertebrae.iter().map(Located::landmark).collect();

@@ -1,0 +1,319 @@
+//! A body's outline: its end plates and walls, found as the outer edges of bone around its centre.
+//!
+//! Heights are read as on a midsagittal slice: a slab of a few mm through the middle of the body, along its own axes. The
+//! outer edge of the cortex is where intensities fall steepest; of all curves that cross a picture the one is taken that
+//! has the best edge and bends least. The body is outlined twice, the second time standing on what the first has found.
+
+use std::ops::Range;
+
+use ndarray::{Array2, s};
+
+use super::edge::{Curve, Line, SOFT, STIFF, curve, smoothed};
+use super::site::{Block, Site};
+use crate::scan::Volume;
+
+/// What is expected of a body before it is seen, in mm.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expected {
+    /// From its centre to the next above and below.
+    pub next: [f64; 2],
+    pub depth: f64,
+    pub width: f64,
+}
+
+/// Where a plate can be, as a share of the way to the next centre, and where it is expected: a body's height is some four
+/// fifths of the distance of centres, and a crushed one's less.
+const PLATE: [f64; 2] = [0.15, 0.57];
+const USUAL: f64 = 0.4;
+/// Where a wall can be, as a share of the expected depth or width.
+const WALL: [f64; 2] = [0.24, 0.85];
+/// Half the slab that heights are read in, as a share of the width.
+const SLAB: f64 = 0.15;
+/// Rows nearer to a plate than this show no wall, in mm.
+const RIM: f64 = 2.0;
+/// A cortex thinner than a voxel is seen as a ridge, which falls steepest outside of it: by this share of a voxel on phantoms
+/// with shells of 0.8 to 2.4 mm and voxels of 1 to 2 mm.
+const BLUR: f64 = 0.2;
+/// Power of a body's section: 2 is an ellipse, more is nearer to a box.
+const SQUARE: f64 = 2.5;
+/// Edges of less strength are none: the image does not show them.
+const CLEAR: f64 = 0.25;
+
+/// Why a body has no outline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// The scan ends within it.
+    Partial,
+    /// Its edges are not seen.
+    Unclear,
+}
+
+/// An end plate in the frame of its body: a curve along the midline, tilted sideways.
+#[derive(Clone, Debug)]
+pub(crate) struct Plate {
+    /// `(back, up)` in mm, from the front wall to the back wall.
+    pub profile: Vec<(f64, f64)>,
+    /// The plane: its height at the body's middle and its rise to the back and to the left.
+    pub height: f64,
+    pub slopes: [f64; 2],
+}
+
+impl Plate {
+    /// How high it lies at so many mm to the left and to the back.
+    pub fn at(&self, left: f64, back: f64) -> f64 {
+        let after = self.profile.partition_point(|&(at, _)| at < back);
+        let along = match (after.checked_sub(1).map(|before| self.profile[before]), self.profile.get(after)) {
+            (Some((a, low)), Some(&(b, high))) => low + (high - low) * (back - a) / (b - a).max(1e-9),
+            (Some((_, end)), None) => end,
+            (None, Some(&(_, end))) => end,
+            (None, None) => self.height,
+        };
+        along + self.slopes[1] * left
+    }
+
+    /// The direction at right angles to the plane, up.
+    pub fn normal(&self) -> [f64; 3] {
+        [-self.slopes[1], -self.slopes[0], 1.0]
+    }
+}
+
+/// A body outlined, in mm along the axes of its site.
+#[derive(Clone, Debug)]
+pub(crate) struct Outline {
+    pub site: Site,
+    pub upper: Plate,
+    pub lower: Plate,
+    /// Front and back wall, on average.
+    pub walls: [f64; 2],
+    /// Right and left wall at the middle of the height.
+    pub sides: Option<[f64; 2]>,
+    /// From one to the other, or what is expected where they are not seen.
+    pub width: f64,
+    /// At the front wall, in the middle and at the back wall.
+    pub heights: [f64; 3],
+    pub depth: f64,
+    /// The scan's voxels along its height, in mm.
+    pub voxel: f64,
+    /// How good its edges are, from 0 to 1.
+    pub quality: f64,
+}
+
+impl Outline {
+    /// Outlines the body around a site.
+    pub fn of(volume: &Volume, site: Site, expected: &Expected) -> Result<Outline, Missing> {
+        let first = trace(volume, site, expected)?;
+        let second = first.standing().ok_or(Missing::Unclear)?;
+        let outline = trace(volume, second, expected)?;
+        if outline.quality < CLEAR { Err(Missing::Unclear) } else { Ok(outline) }
+    }
+
+    /// Whether a point in mm from the volume's first voxel lies within the body: between its plates, and in a section
+    /// between an ellipse and the box around it.
+    pub fn holds(&self, mm: [f64; 3]) -> bool {
+        let [left, back, up] = self.site.local(mm);
+        let middle = [
+            self.sides.map_or(0.0, |[right, left]| (right + left) / 2.0),
+            (self.walls[0] + self.walls[1]) / 2.0,
+        ];
+        let radii = [self.width / 2.0, (self.walls[1] - self.walls[0]) / 2.0];
+        let part = |at: f64, axis: usize| ((at - middle[axis]).abs() / radii[axis]).powf(SQUARE);
+        part(left, 0) + part(back, 1) <= 1.0
+            && (self.lower.at(left, back)..=self.upper.at(left, back)).contains(&up)
+    }
+
+    /// The site in the middle of the outline, upright between both plates.
+    fn standing(&self) -> Option<Site> {
+        let up: [f64; 3] = std::array::from_fn(|axis| self.upper.normal()[axis] + self.lower.normal()[axis]);
+        let middle = [
+            self.sides.map_or(0.0, |[right, left]| (right + left) / 2.0),
+            (self.walls[0] + self.walls[1]) / 2.0,
+            (self.upper.height + self.lower.height) / 2.0,
+        ];
+        Site::standing(self.site.point(middle), self.site.direction(up))
+    }
+}
+
+/// The upper plate of a body whose lower one is not asked for, such as the sacrum's.
+pub(crate) fn upper_plate(
+    volume: &Volume,
+    site: Site,
+    expected: &Expected,
+) -> Result<(Site, Plate), Missing> {
+    let block = block(volume, &site, expected);
+    let picture = smoothed(midsagittal(&block, expected.width).view());
+    let columns = block.range(1, -0.36 * expected.depth, 0.36 * expected.depth);
+    let found = plate_curve(&block, &picture, columns, expected.next[0], 1.0);
+    let found = found.ok_or_else(|| why(&block, expected))?;
+    let walls = [-0.4 * expected.depth, 0.4 * expected.depth];
+    let plate = plate(&block, found.clone(), 1.0, walls, expected).ok_or_else(|| why(&block, expected))?;
+    if found.strength() < CLEAR { Err(Missing::Unclear) } else { Ok((site, plate)) }
+}
+
+fn block(volume: &Volume, site: &Site, expected: &Expected) -> Block {
+    let Expected { next: [above, below], depth, width } = *expected;
+    let mut block = Block::around(
+        volume,
+        site,
+        [-0.9 * width, -0.95 * depth, -(0.62 * below + 3.0)],
+        [0.9 * width, 0.95 * depth, 0.62 * above + 3.0],
+    );
+    // From flesh to lung intensities fall further than from bone to flesh; below water all is the same.
+    block.values.mapv_inplace(|value| if value < 0.0 { 0.0 } else { value });
+    block
+}
+
+fn midsagittal(block: &Block, width: f64) -> Array2<f32> {
+    block.slab(0, block.range(0, -SLAB * width, SLAB * width))
+}
+
+/// Whether a body is cut by the scan's end, or only not seen.
+fn why(block: &Block, expected: &Expected) -> Missing {
+    let Expected { next: [above, below], depth, width } = *expected;
+    let [x, y, z] = [
+        block.range(0, -0.4 * width, 0.4 * width),
+        block.range(1, -0.45 * depth, 0.45 * depth),
+        block.range(2, -0.5 * below, 0.5 * above),
+    ];
+    let inner = block.values.slice(s![x, y, z]);
+    if inner.iter().any(|value| value.is_nan()) { Missing::Partial } else { Missing::Unclear }
+}
+
+/// The edge of the plate on the `side` (1 above, -1 below) in a picture `[back, up]`.
+fn plate_curve(
+    block: &Block,
+    picture: &Array2<f32>,
+    columns: Range<usize>,
+    next: f64,
+    side: f64,
+) -> Option<Curve> {
+    let mut ends = PLATE.map(|share| side * share * next);
+    ends.sort_by(f64::total_cmp);
+    let places = block.range(2, ends[0], ends[1]);
+    curve(
+        picture.view(),
+        side as f32,
+        columns,
+        places,
+        block.index(2, side * USUAL * next),
+        block.way(2, SOFT),
+    )
+}
+
+/// The place in mm of an edge that looks to the `side`, 1 or -1.
+fn edge(block: &Block, axis: usize, place: f64, side: f64) -> f64 {
+    block.mm(axis, place) - side * BLUR * block.voxel[axis]
+}
+
+/// A plate from its midsagittal curve, with how it is tilted sideways.
+fn plate(block: &Block, found: Curve, side: f64, walls: [f64; 2], expected: &Expected) -> Option<Plate> {
+    let profile: Vec<(f64, f64)> = found
+        .columns
+        .clone()
+        .zip(&found.places)
+        .map(|(column, &place)| (block.mm(1, column as f64), edge(block, 2, place, side)))
+        .collect();
+    let sagittal = Line::through(&profile)?;
+    let middle = (walls[0] + walls[1]) / 2.0;
+    let third = 0.2 * (walls[1] - walls[0]);
+    let picture = smoothed(block.slab(1, block.range(1, middle - third, middle + third)).view());
+    let columns = block.range(0, -0.36 * expected.width, 0.36 * expected.width);
+    // The midline's height is known; a plate tilts by a few mm to either side.
+    let height = sagittal.at(middle);
+    let reach = 0.16 * expected.width + 2.0;
+    let places = block.range(2, height - reach, height + reach);
+    let coronal =
+        curve(picture.view(), side as f32, columns, places, block.index(2, height), block.way(2, STIFF))?;
+    let points: Vec<(f64, f64)> = coronal
+        .columns
+        .clone()
+        .zip(&coronal.places)
+        .map(|(column, &place)| (block.mm(0, column as f64), edge(block, 2, place, side)))
+        .collect();
+    let across = Line::through(&points)?;
+    Some(Plate { profile, height, slopes: [sagittal.slope, across.slope] })
+}
+
+/// One pass around a site.
+fn trace(volume: &Volume, site: Site, expected: &Expected) -> Result<Outline, Missing> {
+    let block = block(volume, &site, expected);
+    trace_in(&block, site, expected).ok_or_else(|| why(&block, expected))
+}
+
+fn trace_in(block: &Block, site: Site, expected: &Expected) -> Option<Outline> {
+    let Expected { next: [above, below], depth, width } = *expected;
+    let slice = midsagittal(block, width);
+    let picture = smoothed(slice.view());
+    let plates = |columns: Range<usize>| {
+        let upper = plate_curve(block, &picture, columns.clone(), above, 1.0)?;
+        Some([upper, plate_curve(block, &picture, columns, below, -1.0)?])
+    };
+    let rough = plates(block.range(1, -0.36 * depth, 0.36 * depth))?;
+    let [top, bottom] = rough.each_ref().map(|curve| block.mm(2, curve.mean()));
+    let rows = block.range(2, bottom + RIM, top - RIM);
+    let picture_of_walls = smoothed(slice.t());
+    let wall = |side: f64| {
+        let (places, expected) = wall_places(block, 1, side, depth);
+        curve(picture_of_walls.view(), side as f32, rows.clone(), places, expected, block.way(1, SOFT))
+    };
+    let (front, back) = (wall(-1.0)?, wall(1.0)?);
+    let walls = [edge(block, 1, front.median(), -1.0), edge(block, 1, back.median(), 1.0)];
+
+    let [upper, lower] = plates(block.range(1, walls[0] + 1.0, walls[1] - 1.0))?;
+    let quality = upper.strength().min(lower.strength());
+    let upper = plate(block, upper, 1.0, walls, expected)?;
+    let lower = plate(block, lower, -1.0, walls, expected)?;
+    let heights = heights(&upper, &lower, walls)?;
+
+    // Depth and width at the middle half of the height, where the waist is.
+    let quarter = (upper.height - lower.height) / 4.0;
+    let waist = block.range(2, lower.height + quarter, upper.height - quarter);
+    let at_waist = |curve: &Curve, side: f64| {
+        let places: Vec<f64> = waist.clone().filter_map(|row| curve.at(row)).collect();
+        let mean = places.iter().sum::<f64>() / places.len() as f64;
+        (!places.is_empty()).then(|| edge(block, 1, mean, side))
+    };
+    let depth = at_waist(&back, 1.0)? - at_waist(&front, -1.0)?;
+    let sides = sides(block, walls, waist, width);
+    let width = sides.map_or(width, |[right, left]| left - right);
+    Some(Outline { site, upper, lower, walls, sides, width, heights, depth, voxel: block.voxel[2], quality })
+}
+
+/// Where the wall on a `side` along an axis can be and where it is expected, in samples.
+fn wall_places(block: &Block, axis: usize, side: f64, size: f64) -> (Range<usize>, f64) {
+    let [near, far] = WALL.map(|share| side * share * size);
+    (block.range(axis, near.min(far), near.max(far)), block.index(axis, side * 0.5 * size))
+}
+
+/// Heights at the front wall, in the middle and at the back wall: those at the walls on lines through the nearer two fifths, as
+/// corners are rounded or have spurs.
+fn heights(upper: &Plate, lower: &Plate, walls: [f64; 2]) -> Option<[f64; 3]> {
+    let share = |back: f64| (back - walls[0]) / (walls[1] - walls[0]);
+    let tall: Vec<(f64, f64)> = upper
+        .profile
+        .iter()
+        .zip(&lower.profile)
+        .map(|(&(back, high), &(_, low))| (back, high - low))
+        .collect();
+    let part = |low: f64, high: f64| -> Vec<(f64, f64)> {
+        tall.iter().copied().filter(|&(back, _)| (low..=high).contains(&share(back))).collect()
+    };
+    let middle = part(0.42, 0.58);
+    Some([
+        Line::through(&part(0.05, 0.45))?.at(walls[0]),
+        middle.iter().map(|point| point.1).sum::<f64>() / middle.len().max(1) as f64,
+        Line::through(&part(0.55, 0.95))?.at(walls[1]),
+    ])
+}
+
+/// The right and the left wall. The arch and the ribs begin behind the middle, so they are looked for in front of it.
+fn sides(block: &Block, walls: [f64; 2], rows: Range<usize>, width: f64) -> Option<[f64; 2]> {
+    let depth = walls[1] - walls[0];
+    let slab = block.slab(1, block.range(1, walls[0] + 0.12 * depth, walls[0] + 0.5 * depth));
+    let picture = smoothed(slab.t());
+    let side = |side: f64| {
+        let (places, expected) = wall_places(block, 0, side, width);
+        let found = curve(picture.view(), side as f32, rows.clone(), places, expected, block.way(0, SOFT))?;
+        (found.strength() >= CLEAR).then(|| edge(block, 0, found.mean(), side))
+    };
+    Some([side(-1.0)?, side(1.0)?])
+}

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::edge::smoothed;
 use super::outline::Outline;
-use super::site::{Block, PITCH};
+use super::site::{PITCH, Window};
 use crate::scan::Volume;
 
 /// Where the middle of the aorta can lie beside T10 to L4: mm to the left of the body's middle, and in front of its front
@@ -88,20 +88,20 @@ pub(crate) fn contrast(found: &[Lumen]) -> Contrast {
 pub(crate) fn lumen(volume: &Volume, outline: &Outline) -> Option<Lumen> {
     let wall = outline.walls[0];
     let reach = RADII[1] + 4.0;
-    let block = Block::around(
+    let window = Window::around(
         volume,
         &outline.site,
         [LEFT[0] - reach, wall - FRONT[1] - reach, -SLAB],
         [LEFT[1] + reach, wall + 4.0, SLAB],
     );
-    let picture = smoothed(block.slab(2, 0..block.values.dim().2).view());
+    let picture = smoothed(window.slab(2, -SLAB, SLAB, f32::NEG_INFINITY).view());
     let mut best: Option<(f64, Lumen)> = None;
     let step = 2.0 * PITCH;
     let steps =
         |[low, high]: [f64; 2]| (0..).map(move |at| low + at as f64 * step).take_while(move |&at| at <= high);
     for left in steps(LEFT) {
         for front in steps(FRONT) {
-            let middle = [block.index(0, left), block.index(1, wall - front)];
+            let middle = [window.index(0, left), window.index(1, wall - front)];
             for radius in steps([RADII[0], RADII[1].min(front + 2.0)]) {
                 let Some((worth, lumen)) = judged(&picture, middle, radius) else { continue };
                 if best.is_none_or(|(most, _)| worth > most) {

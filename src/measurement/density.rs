@@ -53,8 +53,10 @@ pub(crate) fn content(volume: &Volume, outline: &Outline) -> Content {
     let voxel: f64 =
         (0..3).map(|axis| (site.axes[2][axis] * geometry.spacing[axis]).abs()).sum::<f64>() / 2.0;
     let room = heights[1] / 2.0 - half - voxel;
-    let reach = 1.2 * (width / 2.0).max(depth).max(heights[1]);
+    // A box along the patient's axes that holds the body's own.
+    let sizes = [width / 2.0 + middle.abs(), depth, heights[1]];
     let range = |axis: usize| {
+        let reach: f64 = (0..3).map(|own| (site.axes[own][axis] * sizes[own]).abs()).sum();
         let index = |mm: f64| (mm / geometry.spacing[axis]).clamp(0.0, geometry.shape[axis] as f64) as usize;
         index(site.centre[axis] - reach)..(index(site.centre[axis] + reach) + 1).min(geometry.shape[axis])
     };
@@ -66,7 +68,7 @@ pub(crate) fn content(volume: &Volume, outline: &Outline) -> Content {
                 let index = [x, y, z];
                 let mm = std::array::from_fn(|axis| index[axis] as f64 * geometry.spacing[axis]);
                 let [left, back, up] = site.local(mm);
-                if !outline.holds(mm) {
+                if (left - middle).abs() > width / 2.0 || !outline.holds(mm) {
                     continue;
                 }
                 let value = volume.voxels[index];

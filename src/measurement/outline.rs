@@ -6,10 +6,10 @@
 
 use std::ops::Range;
 
-use ndarray::{Array2, s};
+use ndarray::Array2;
 
 use super::edge::{Curve, Line, SOFT, STIFF, curve, smoothed};
-use super::site::{Block, Site};
+use super::site::{Site, Window};
 use crate::scan::Volume;
 
 /// What is expected of a body before it is seen, in mm.
@@ -36,6 +36,8 @@ const RIM: f64 = 2.0;
 const BLUR: f64 = 0.2;
 /// Power of a body's section: 2 is an ellipse, more is nearer to a box.
 const SQUARE: f64 = 2.5;
+/// From flesh to lung intensities fall further than from bone to flesh: what is less than water counts as water, in HU.
+const WATER: f32 = 0.0;
 /// Edges of less strength are none: the image does not show them.
 const CLEAR: f64 = 0.25;
 
@@ -116,8 +118,12 @@ impl Outline {
             (self.walls[0] + self.walls[1]) / 2.0,
         ];
         let radii = [self.width / 2.0, (self.walls[1] - self.walls[0]) / 2.0];
-        let part = |at: f64, axis: usize| ((at - middle[axis]).abs() / radii[axis]).powf(SQUARE);
-        part(left, 0) + part(back, 1) <= 1.0
+        let share = |at: f64, axis: usize| (at - middle[axis]).abs() / radii[axis];
+        let [aside, across] = [share(left, 0), share(back, 1)];
+        // Powers take longer than all the rest.
+        aside <= 1.0
+            && across <= 1.0
+            && aside.powf(SQUARE) + across.powf(SQUARE) <= 1.0
             && (self.lower.at(left, back)..=self.upper.at(left, back)).contains(&up)
     }
 
@@ -139,48 +145,40 @@ pub(crate) fn upper_plate(
     site: Site,
     expected: &Expected,
 ) -> Result<(Site, Plate), Missing> {
-    let block = block(volume, &site, expected);
-    let picture = smoothed(midsagittal(&block, expected.width).view());
-    let columns = block.range(1, -0.36 * expected.depth, 0.36 * expected.depth);
-    let found = plate_curve(&block, &picture, columns, expected.next[0], 1.0);
-    let found = found.ok_or_else(|| why(&block, expected))?;
+    let window = window(volume, &site, expected);
+    let picture = smoothed(midsagittal(&window, expected.width).view());
+    let columns = window.range(1, -0.36 * expected.depth, 0.36 * expected.depth);
+    let found = plate_curve(&window, &picture, columns, expected.next[0], 1.0);
+    let found = found.ok_or_else(|| why(&window, expected))?;
     let walls = [-0.4 * expected.depth, 0.4 * expected.depth];
-    let plate = plate(&block, found.clone(), 1.0, walls, expected).ok_or_else(|| why(&block, expected))?;
+    let plate = plate(&window, found.clone(), 1.0, walls, expected).ok_or_else(|| why(&window, expected))?;
     if found.strength() < CLEAR { Err(Missing::Unclear) } else { Ok((site, plate)) }
 }
 
-fn block(volume: &Volume, site: &Site, expected: &Expected) -> Block {
+fn window<'a>(volume: &'a Volume, site: &Site, expected: &Expected) -> Window<'a> {
     let Expected { next: [above, below], depth, width } = *expected;
-    let mut block = Block::around(
+    Window::around(
         volume,
         site,
         [-0.9 * width, -0.95 * depth, -(0.62 * below + 3.0)],
         [0.9 * width, 0.95 * depth, 0.62 * above + 3.0],
-    );
-    // From flesh to lung intensities fall further than from bone to flesh; below water all is the same.
-    block.values.mapv_inplace(|value| if value < 0.0 { 0.0 } else { value });
-    block
+    )
 }
 
-fn midsagittal(block: &Block, width: f64) -> Array2<f32> {
-    block.slab(0, block.range(0, -SLAB * width, SLAB * width))
+fn midsagittal(window: &Window, width: f64) -> Array2<f32> {
+    window.slab(0, -SLAB * width, SLAB * width, WATER)
 }
 
 /// Whether a body is cut by the scan's end, or only not seen.
-fn why(block: &Block, expected: &Expected) -> Missing {
+fn why(window: &Window, expected: &Expected) -> Missing {
     let Expected { next: [above, below], depth, width } = *expected;
-    let [x, y, z] = [
-        block.range(0, -0.4 * width, 0.4 * width),
-        block.range(1, -0.45 * depth, 0.45 * depth),
-        block.range(2, -0.5 * below, 0.5 * above),
-    ];
-    let inner = block.values.slice(s![x, y, z]);
-    if inner.iter().any(|value| value.is_nan()) { Missing::Partial } else { Missing::Unclear }
+    let (low, high) = ([-0.4 * width, -0.45 * depth, -0.5 * below], [0.4 * width, 0.45 * depth, 0.5 * above]);
+    if window.sees(low, high) { Missing::Unclear } else { Missing::Partial }
 }
 
 /// The edge of the plate on the `side` (1 above, -1 below) in a picture `[back, up]`.
 fn plate_curve(
-    block: &Block,
+    window: &Window,
     picture: &Array2<f32>,
     columns: Range<usize>,
     next: f64,
@@ -188,46 +186,46 @@ fn plate_curve(
 ) -> Option<Curve> {
     let mut ends = PLATE.map(|share| side * share * next);
     ends.sort_by(f64::total_cmp);
-    let places = block.range(2, ends[0], ends[1]);
+    let places = window.range(2, ends[0], ends[1]);
     curve(
         picture.view(),
         side as f32,
         columns,
         places,
-        block.index(2, side * USUAL * next),
-        block.way(2, SOFT),
+        window.index(2, side * USUAL * next),
+        window.way(2, SOFT),
     )
 }
 
 /// The place in mm of an edge that looks to the `side`, 1 or -1.
-fn edge(block: &Block, axis: usize, place: f64, side: f64) -> f64 {
-    block.mm(axis, place) - side * BLUR * block.voxel[axis]
+fn edge(window: &Window, axis: usize, place: f64, side: f64) -> f64 {
+    window.mm(axis, place) - side * BLUR * window.voxel[axis]
 }
 
 /// A plate from its midsagittal curve, with how it is tilted sideways.
-fn plate(block: &Block, found: Curve, side: f64, walls: [f64; 2], expected: &Expected) -> Option<Plate> {
+fn plate(window: &Window, found: Curve, side: f64, walls: [f64; 2], expected: &Expected) -> Option<Plate> {
     let profile: Vec<(f64, f64)> = found
         .columns
         .clone()
         .zip(&found.places)
-        .map(|(column, &place)| (block.mm(1, column as f64), edge(block, 2, place, side)))
+        .map(|(column, &place)| (window.mm(1, column as f64), edge(window, 2, place, side)))
         .collect();
     let sagittal = Line::through(&profile)?;
     let middle = (walls[0] + walls[1]) / 2.0;
     let third = 0.2 * (walls[1] - walls[0]);
-    let picture = smoothed(block.slab(1, block.range(1, middle - third, middle + third)).view());
-    let columns = block.range(0, -0.36 * expected.width, 0.36 * expected.width);
+    let picture = smoothed(window.slab(1, middle - third, middle + third, WATER).view());
+    let columns = window.range(0, -0.36 * expected.width, 0.36 * expected.width);
     // The midline's height is known; a plate tilts by a few mm to either side.
     let height = sagittal.at(middle);
     let reach = 0.16 * expected.width + 2.0;
-    let places = block.range(2, height - reach, height + reach);
+    let places = window.range(2, height - reach, height + reach);
     let coronal =
-        curve(picture.view(), side as f32, columns, places, block.index(2, height), block.way(2, STIFF))?;
+        curve(picture.view(), side as f32, columns, places, window.index(2, height), window.way(2, STIFF))?;
     let points: Vec<(f64, f64)> = coronal
         .columns
         .clone()
         .zip(&coronal.places)
-        .map(|(column, &place)| (block.mm(0, column as f64), edge(block, 2, place, side)))
+        .map(|(column, &place)| (window.mm(0, column as f64), edge(window, 2, place, side)))
         .collect();
     let across = Line::through(&points)?;
     Some(Plate { profile, height, slopes: [sagittal.slope, across.slope] })
@@ -235,53 +233,53 @@ fn plate(block: &Block, found: Curve, side: f64, walls: [f64; 2], expected: &Exp
 
 /// One pass around a site.
 fn trace(volume: &Volume, site: Site, expected: &Expected) -> Result<Outline, Missing> {
-    let block = block(volume, &site, expected);
-    trace_in(&block, site, expected).ok_or_else(|| why(&block, expected))
+    let window = window(volume, &site, expected);
+    trace_in(&window, site, expected).ok_or_else(|| why(&window, expected))
 }
 
-fn trace_in(block: &Block, site: Site, expected: &Expected) -> Option<Outline> {
+fn trace_in(window: &Window, site: Site, expected: &Expected) -> Option<Outline> {
     let Expected { next: [above, below], depth, width } = *expected;
-    let slice = midsagittal(block, width);
+    let slice = midsagittal(window, width);
     let picture = smoothed(slice.view());
     let plates = |columns: Range<usize>| {
-        let upper = plate_curve(block, &picture, columns.clone(), above, 1.0)?;
-        Some([upper, plate_curve(block, &picture, columns, below, -1.0)?])
+        let upper = plate_curve(window, &picture, columns.clone(), above, 1.0)?;
+        Some([upper, plate_curve(window, &picture, columns, below, -1.0)?])
     };
-    let rough = plates(block.range(1, -0.36 * depth, 0.36 * depth))?;
-    let [top, bottom] = rough.each_ref().map(|curve| block.mm(2, curve.mean()));
-    let rows = block.range(2, bottom + RIM, top - RIM);
+    let rough = plates(window.range(1, -0.36 * depth, 0.36 * depth))?;
+    let [top, bottom] = rough.each_ref().map(|curve| window.mm(2, curve.mean()));
+    let rows = window.range(2, bottom + RIM, top - RIM);
     let picture_of_walls = smoothed(slice.t());
     let wall = |side: f64| {
-        let (places, expected) = wall_places(block, 1, side, depth);
-        curve(picture_of_walls.view(), side as f32, rows.clone(), places, expected, block.way(1, SOFT))
+        let (places, expected) = wall_places(window, 1, side, depth);
+        curve(picture_of_walls.view(), side as f32, rows.clone(), places, expected, window.way(1, SOFT))
     };
     let (front, back) = (wall(-1.0)?, wall(1.0)?);
-    let walls = [edge(block, 1, front.median(), -1.0), edge(block, 1, back.median(), 1.0)];
+    let walls = [edge(window, 1, front.median(), -1.0), edge(window, 1, back.median(), 1.0)];
 
-    let [upper, lower] = plates(block.range(1, walls[0] + 1.0, walls[1] - 1.0))?;
+    let [upper, lower] = plates(window.range(1, walls[0] + 1.0, walls[1] - 1.0))?;
     let quality = upper.strength().min(lower.strength());
-    let upper = plate(block, upper, 1.0, walls, expected)?;
-    let lower = plate(block, lower, -1.0, walls, expected)?;
+    let upper = plate(window, upper, 1.0, walls, expected)?;
+    let lower = plate(window, lower, -1.0, walls, expected)?;
     let heights = heights(&upper, &lower, walls)?;
 
     // Depth and width at the middle half of the height, where the waist is.
     let quarter = (upper.height - lower.height) / 4.0;
-    let waist = block.range(2, lower.height + quarter, upper.height - quarter);
+    let waist = window.range(2, lower.height + quarter, upper.height - quarter);
     let at_waist = |curve: &Curve, side: f64| {
         let places: Vec<f64> = waist.clone().filter_map(|row| curve.at(row)).collect();
         let mean = places.iter().sum::<f64>() / places.len() as f64;
-        (!places.is_empty()).then(|| edge(block, 1, mean, side))
+        (!places.is_empty()).then(|| edge(window, 1, mean, side))
     };
     let depth = at_waist(&back, 1.0)? - at_waist(&front, -1.0)?;
-    let sides = sides(block, walls, waist, width);
+    let sides = sides(window, walls, waist, width);
     let width = sides.map_or(width, |[right, left]| left - right);
-    Some(Outline { site, upper, lower, walls, sides, width, heights, depth, voxel: block.voxel[2], quality })
+    Some(Outline { site, upper, lower, walls, sides, width, heights, depth, voxel: window.voxel[2], quality })
 }
 
 /// Where the wall on a `side` along an axis can be and where it is expected, in samples.
-fn wall_places(block: &Block, axis: usize, side: f64, size: f64) -> (Range<usize>, f64) {
+fn wall_places(window: &Window, axis: usize, side: f64, size: f64) -> (Range<usize>, f64) {
     let [near, far] = WALL.map(|share| side * share * size);
-    (block.range(axis, near.min(far), near.max(far)), block.index(axis, side * 0.5 * size))
+    (window.range(axis, near.min(far), near.max(far)), window.index(axis, side * 0.5 * size))
 }
 
 /// Heights at the front wall, in the middle and at the back wall: those at the walls on lines through the nearer two fifths, as
@@ -306,14 +304,14 @@ fn heights(upper: &Plate, lower: &Plate, walls: [f64; 2]) -> Option<[f64; 3]> {
 }
 
 /// The right and the left wall. The arch and the ribs begin behind the middle, so they are looked for in front of it.
-fn sides(block: &Block, walls: [f64; 2], rows: Range<usize>, width: f64) -> Option<[f64; 2]> {
+fn sides(window: &Window, walls: [f64; 2], rows: Range<usize>, width: f64) -> Option<[f64; 2]> {
     let depth = walls[1] - walls[0];
-    let slab = block.slab(1, block.range(1, walls[0] + 0.12 * depth, walls[0] + 0.5 * depth));
+    let slab = window.slab(1, walls[0] + 0.12 * depth, walls[0] + 0.5 * depth, WATER);
     let picture = smoothed(slab.t());
     let side = |side: f64| {
-        let (places, expected) = wall_places(block, 0, side, width);
-        let found = curve(picture.view(), side as f32, rows.clone(), places, expected, block.way(0, SOFT))?;
-        (found.strength() >= CLEAR).then(|| edge(block, 0, found.mean(), side))
+        let (places, expected) = wall_places(window, 0, side, width);
+        let found = curve(picture.view(), side as f32, rows.clone(), places, expected, window.way(0, SOFT))?;
+        (found.strength() >= CLEAR).then(|| edge(window, 0, found.mean(), side))
     };
     Some([side(-1.0)?, side(1.0)?])
 }

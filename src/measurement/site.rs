@@ -1,6 +1,8 @@
 //! Where a vertebral body stands, and the scan around it along its own axes.
 
-use ndarray::{Array2, Array3, Axis};
+use std::ops::Range;
+
+use ndarray::Array2;
 
 use super::edge::Way;
 use crate::scan::{Geometry, Volume};
@@ -55,36 +57,29 @@ pub(crate) fn unit(a: [f64; 3]) -> Option<[f64; 3]> {
     (length > 1e-6 && length.is_finite()).then(|| a.map(|part| part / length))
 }
 
-/// Hounsfield units around a site, `[left, back, up]`; NaN outside the scan.
-pub(crate) struct Block {
-    pub values: Array3<f32>,
-    /// Where the first sample lies, in mm from the site.
-    pub first: [f64; 3],
+/// The box around a site that pictures are made of.
+pub(crate) struct Window<'a> {
+    probe: Probe<'a>,
+    site: Site,
+    /// Samples along each of the site's axes, and where the first lies, in mm from the site.
+    count: [usize; 3],
+    first: [f64; 3],
     /// The scan's voxels along each of the site's axes, in mm.
     pub voxel: [f64; 3],
 }
 
-impl Block {
-    /// Samples from `low` to `high`, in mm from the site along its axes.
-    pub fn around(volume: &Volume, site: &Site, low: [f64; 3], high: [f64; 3]) -> Block {
-        let count: [usize; 3] =
+/// Millimetres between the samples across a slab, whose mean is taken.
+const ACROSS: f64 = 1.5;
+
+impl<'a> Window<'a> {
+    /// From `low` to `high`, in mm from the site along its axes.
+    pub fn around(volume: &'a Volume, site: &Site, low: [f64; 3], high: [f64; 3]) -> Window<'a> {
+        let count =
             std::array::from_fn(|axis| ((high[axis] - low[axis]) / PITCH).max(1.0).floor() as usize + 1);
-        let index = |mm: [f64; 3]| volume.geometry.index(mm).map(|part| part as f32);
-        let origin = index(site.point(low));
-        let steps = site.axes.map(|axis| index(axis.map(|part| part * PITCH)));
-        let probe = Probe::of(volume);
-        let values = Array3::from_shape_fn(count, |(i, j, k)| {
-            probe.at(std::array::from_fn(|axis| {
-                origin[axis]
-                    + i as f32 * steps[0][axis]
-                    + j as f32 * steps[1][axis]
-                    + k as f32 * steps[2][axis]
-            }))
-        });
         let voxel = site.axes.map(|axis| {
             (0..3).map(|part| (axis[part] * volume.geometry.spacing[part]).powi(2)).sum::<f64>().sqrt()
         });
-        Block { values, first: low, voxel }
+        Window { probe: Probe::of(volume), site: *site, count, first: low, voxel }
     }
 
     /// The sample at a place along an axis, in mm from the site, fractions kept.
@@ -98,11 +93,11 @@ impl Block {
     }
 
     /// Samples from `low` to `high` mm along an axis, as far as there are.
-    pub fn range(&self, axis: usize, low: f64, high: f64) -> std::ops::Range<usize> {
-        let size = self.values.len_of(Axis(axis));
-        let start = self.index(axis, low).ceil().max(0.0) as usize;
+    pub fn range(&self, axis: usize, low: f64, high: f64) -> Range<usize> {
+        let size = self.count[axis];
+        let start = (self.index(axis, low).ceil().max(0.0) as usize).min(size);
         let end = (self.index(axis, high).floor().max(-1.0) + 1.0) as usize;
-        start.min(size)..end.min(size).max(start.min(size))
+        start..end.clamp(start, size.max(start))
     }
 
     /// How an edge across an axis may run.
@@ -110,13 +105,42 @@ impl Block {
         Way { stiffness, voxel: self.voxel[axis] }
     }
 
-    /// The mean over a slab of samples across `axis`; the other two axes stay in order. NaN where half of it is not seen.
-    pub fn slab(&self, axis: usize, range: std::ops::Range<usize>) -> Array2<f32> {
-        let part = self.values.slice_axis(Axis(axis), range.into());
-        part.map_axis(Axis(axis), |lane| {
-            let seen = lane.iter().filter(|value| !value.is_nan()).count();
-            let sum: f32 = lane.iter().filter(|value| !value.is_nan()).sum();
-            if 2 * seen > lane.len() { sum / seen as f32 } else { f32::NAN }
+    /// Whether a box from `low` to `high` mm lies within the scan.
+    pub fn sees(&self, low: [f64; 3], high: [f64; 3]) -> bool {
+        (0..8).all(|corner| {
+            let local =
+                std::array::from_fn(|axis| if corner >> axis & 1 == 0 { low[axis] } else { high[axis] });
+            self.probe.holds(self.site.point(local))
+        })
+    }
+
+    /// The mean of Hounsfield units, each at least `least`, over a slab across `axis` from `low` to `high` mm; the other two axes stay
+    /// in order. NaN where half of it is outside the scan.
+    pub fn slab(&self, axis: usize, low: f64, high: f64, least: f32) -> Array2<f32> {
+        let layers = ((high - low) / ACROSS).ceil().max(1.0) as usize + 1;
+        let step = (high - low) / (layers - 1) as f64;
+        let [rows, columns] = [[1, 2], [0, 2], [0, 1]][axis];
+        let index = |mm: [f64; 3]| self.probe.index(mm);
+        let mut corner = self.first;
+        corner[axis] = low;
+        let origin = index(self.site.point(corner));
+        let stride = |other: usize, mm: f64| index(self.site.axes[other].map(|part| part * mm));
+        let (across, down, along) = (stride(axis, step), stride(rows, PITCH), stride(columns, PITCH));
+        Array2::from_shape_fn((self.count[rows], self.count[columns]), |(row, column)| {
+            let (mut sum, mut seen) = (0.0, 0);
+            for layer in 0..layers {
+                let value = self.probe.at(std::array::from_fn(|part| {
+                    origin[part]
+                        + row as f32 * down[part]
+                        + column as f32 * along[part]
+                        + layer as f32 * across[part]
+                }));
+                if !value.is_nan() {
+                    sum += value.max(least);
+                    seen += 1;
+                }
+            }
+            if 2 * seen > layers { sum / seen as f32 } else { f32::NAN }
         })
     }
 }
@@ -131,6 +155,17 @@ impl<'a> Probe<'a> {
     fn of(volume: &'a Volume) -> Probe<'a> {
         let Geometry { shape, .. } = volume.geometry;
         Probe { volume, last: shape.map(|size| size as f32 - 1.0) }
+    }
+
+    /// A place or a way in mm as one in voxels.
+    fn index(&self, mm: [f64; 3]) -> [f32; 3] {
+        self.volume.geometry.index(mm).map(|part| part as f32)
+    }
+
+    /// Whether a point in mm lies within the scan.
+    fn holds(&self, mm: [f64; 3]) -> bool {
+        let index = self.index(mm);
+        (0..3).all(|axis| (0.0..=self.last[axis]).contains(&index[axis]))
     }
 
     /// The intensity at a voxel index, linear between voxels; NaN outside.
@@ -161,6 +196,8 @@ impl<'a> Probe<'a> {
 
 #[cfg(test)]
 mod tests {
+    use ndarray::Array3;
+
     use super::*;
 
     #[test]
@@ -173,21 +210,22 @@ mod tests {
     }
 
     #[test]
-    fn a_block_shows_what_lies_along_the_axes_and_nothing_outside() {
+    fn a_slab_shows_the_mean_of_what_lies_along_the_axes_and_nothing_outside() {
         let geometry = Geometry { shape: [20, 20, 20], spacing: [1.0, 1.0, 2.0], affine: [[0.0; 4]; 3] };
         let voxels = Array3::from_shape_fn((20, 20, 20), |(x, y, z)| (x + 10 * y + 100 * z) as f32);
         let volume = Volume { voxels, geometry, warnings: Vec::new() };
         let site = Site::standing([9.0, 9.0, 20.0], [0.0, 0.0, 1.0]).unwrap();
-        let block = Block::around(&volume, &site, [-3.0, 0.0, -30.0], [3.0, 3.0, 6.0]);
-        let at = |local: [f64; 3]| {
-            let index: [usize; 3] =
-                std::array::from_fn(|axis| block.index(axis, local[axis]).round() as usize);
-            block.values[index]
-        };
-        assert!((at([1.5, 0.75, 3.0]) - (10.5 + 97.5 + 1150.0)).abs() < 1e-2);
-        assert!(at([0.0, 0.0, -24.0]).is_nan());
-        assert_eq!(block.range(2, 0.0, 1.5), 40..43);
-        let slab = block.slab(0, block.range(0, -1.5, 1.5));
-        assert!((slab[[0, 40]] - (9.0 + 90.0 + 1000.0)).abs() < 1e-2 && slab[[0, 0]].is_nan());
+        let window = Window::around(&volume, &site, [-3.0, 0.0, -30.0], [3.0, 3.0, 6.0]);
+        assert_eq!(window.range(2, 0.0, 1.5), 40..43);
+        let slab = window.slab(0, -1.5, 1.5, 0.0);
+        assert_eq!(slab.dim(), (5, 49));
+        assert!((slab[[1, 44]] - (9.0 + 97.5 + 1150.0)).abs() < 1e-2 && slab[[0, 0]].is_nan());
+        // Across the height, darker than allowed.
+        let slab = window.slab(2, 0.0, 2.0, 1200.0);
+        assert!((slab[[0, 0]] - 1200.0).abs() < 1e-2 && slab.dim() == (9, 5));
+        assert!(
+            window.sees([-3.0, 0.0, -20.0], [3.0, 3.0, 6.0])
+                && !window.sees([-3.0, 0.0, -21.0], [3.0, 3.0, 6.0])
+        );
     }
 }

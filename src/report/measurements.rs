@@ -3,11 +3,11 @@
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::prediction::{Document, rounded};
+use super::prediction::{Document, Vertebra, rounded};
 use crate::anatomy::Level;
 use crate::measurement::{
     Alignment, Angle, Contrast, Density, Endplate, Form, Fracture, Heights, Measured, Measurements, Mineral,
-    Remark,
+    Phase, Remark,
 };
 use crate::scan::Frame;
 
@@ -161,6 +161,9 @@ impl ScanFigures {
     }
 }
 
+/// A name of less confidence has its alternative beside its figures.
+const SURE: f64 = 0.9;
+
 /// The columns of the table.
 pub const COLUMNS: [&str; 16] = [
     "scan",
@@ -186,12 +189,10 @@ pub fn rows(document: &Document) -> Result<Vec<[String; COLUMNS.len()]>> {
     let Some(scan) = &document.measurements else { return Ok(Vec::new()) };
     let phase = word(&scan.contrast.phase)?;
     let text = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
-    let row = |vertebra: &super::prediction::Vertebra| -> Result<_> {
+    let row = |vertebra: &Vertebra| -> Result<_> {
         let figures = vertebra.measured.as_ref();
         let hu = figures.and_then(|figures| figures.hu.as_ref());
         let heights = figures.and_then(|figures| figures.heights_mm.as_ref());
-        let mut flags: Vec<String> = vertebra.flags.iter().map(ToString::to_string).collect();
-        flags.extend(figures.iter().flat_map(|figures| &figures.flags).map(|flag| flag.name().to_owned()));
         let grade = figures.and_then(|figures| figures.genant.as_ref()).map(|genant| genant.grade);
         Ok([
             document.input.path.display().to_string(),
@@ -209,10 +210,42 @@ pub fn rows(document: &Document) -> Result<Vec<[String; COLUMNS.len()]>> {
             text(figures.and_then(|figures| figures.depth_mm)),
             grade.map_or_else(String::new, |grade| grade.to_string()),
             phase.clone(),
-            flags.join(" "),
+            vertebra.all_flags().join(" "),
         ])
     };
     document.vertebrae.iter().map(row).collect()
+}
+
+/// What a reader of many scans should see of a scan's measurements: the density of L1, bodies that may be broken or hold
+/// something, contrast agent. A name that may be wrong is doubted beside each figure.
+pub fn remarkable(document: &Document) -> Vec<String> {
+    let Some(scan) = &document.measurements else { return Vec::new() };
+    let named = |vertebra: &Vertebra| match vertebra.alternatives.first() {
+        Some(other) if vertebra.confidence < SURE => {
+            format!("{} ({:.2}, or {})", vertebra.label, vertebra.confidence, other.label)
+        }
+        _ => vertebra.label.to_string(),
+    };
+    let mut lines = Vec::new();
+    let with_density = |vertebra: &&Vertebra| vertebra.label.name() == "L1";
+    if let (Some(density), Some(first)) = (&scan.bone_density, document.vertebrae.iter().find(with_density)) {
+        let reading = word(&density.reading).unwrap_or_default();
+        lines.push(format!("{}: {:.0} HU, {reading}", named(first), density.hu));
+    }
+    for vertebra in &document.vertebrae {
+        let Some(figures) = &vertebra.measured else { continue };
+        if let Some(genant) = figures.genant.as_ref().filter(|genant| genant.grade > 0) {
+            let form = word(&genant.form).unwrap_or_default();
+            lines.push(format!("{}: suspected fracture, {form}, grade {}", named(vertebra), genant.grade));
+        }
+        for flag in figures.flags.iter().filter(|flag| matches!(flag, Remark::Sclerotic | Remark::Metal)) {
+            lines.push(format!("{}: {}", named(vertebra), flag.name()));
+        }
+    }
+    if matches!(scan.contrast.phase, Phase::Portal | Phase::Arterial) {
+        lines.push(format!("contrast: {}", word(&scan.contrast.phase).unwrap_or_default()));
+    }
+    lines
 }
 
 /// How an enumeration's value is written.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use super::measurements;
 use super::prediction::Document;
 use super::thumbnail;
 
@@ -25,6 +26,8 @@ pub struct Row {
     /// The least sure label.
     confidence: Option<f64>,
     flags: Vec<String>,
+    /// What was measured that needs a look.
+    measured: Vec<String>,
     /// What is wrong with the picture itself: its values, or the way it lies.
     doubts: Vec<String>,
     notes: Vec<String>,
@@ -51,6 +54,7 @@ impl Row {
             count: found.len(),
             confidence: found.iter().map(|v| v.confidence).min_by(f64::total_cmp),
             flags,
+            measured: measurements::remarkable(document),
             doubts: doubts(document),
             notes: document.warnings.clone(),
             failed: false,
@@ -130,12 +134,13 @@ impl Page {
             cell(&lines.join(" "), &text.join("<br>"))
         };
         format!(
-            "<tr{}><td>{picture}</td><th scope=\"row\" data-value=\"{name}\">{name}</th>{}{}{}{}{}{}{}</tr>\n",
+            "<tr{}><td>{picture}</td><th scope=\"row\" data-value=\"{name}\">{name}</th>{}{}{}{}{}{}{}{}</tr>\n",
             if row.failed { " class=\"failed\"" } else { "" },
             cell(&row.levels, &escaped(&row.levels)),
             number((!row.failed).then_some(row.count as f64), 0),
             number(row.confidence, 2),
             list(&row.flags),
+            list(&row.measured),
             list(&row.doubts),
             list(&row.notes),
             number(row.seconds, 1),

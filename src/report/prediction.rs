@@ -10,7 +10,7 @@ use crate::anatomy::Level;
 use crate::annotation::verse;
 use crate::artifact::File;
 use crate::decoding::sequence::Flag;
-use crate::measurement::Measurements;
+use crate::measurement::{Heights, Measurements};
 use crate::pipeline::{Located, Pipeline, Prediction};
 use crate::scan::hounsfield::Finding;
 use crate::scan::{Frame, Geometry, Scan, Series};
@@ -190,6 +190,28 @@ impl Vertebra {
             flags: found.flags.clone(),
             measured: None,
         }
+    }
+}
+
+impl Vertebra {
+    /// What to look at, in its name and in its figures.
+    pub fn all_flags(&self) -> Vec<String> {
+        let measured = self.measured.iter().flat_map(|figures| &figures.flags);
+        let names = self.flags.iter().map(ToString::to_string);
+        names.chain(measured.map(|flag| flag.name().to_owned())).collect()
+    }
+
+    /// Mean density, and heights at the front wall, in the middle and at the back wall, a dash where they were not measured.
+    pub fn in_short(&self) -> String {
+        let figures = self.measured.as_ref();
+        let density = figures.and_then(|figures| figures.hu.as_ref());
+        let density = density.map_or_else(|| "-".to_owned(), |hu| format!("{:.0}", hu.mean));
+        let heights = figures.and_then(|figures| figures.heights_mm);
+        let heights = heights.map_or_else(
+            || "-".to_owned(),
+            |Heights { anterior, middle, posterior }| format!("{anterior:.0}/{middle:.0}/{posterior:.0}"),
+        );
+        format!("{density:>10}  {heights:<14}")
     }
 }
 

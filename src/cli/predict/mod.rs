@@ -270,17 +270,23 @@ impl Predict {
             if document.vertebrae.is_empty() {
                 return;
             }
+            let measured = document.measurements.is_some();
+            let heading = if measured { "density HU  heights mm      flags" } else { "flags" };
             say!(
-                "  {:<5} {:>9} {:>9} {:>9}  {:<10}  flags",
+                "  {:<5} {:>9} {:>9} {:>9}  {:<10}  {heading}",
                 "level",
                 "left mm",
                 "back mm",
                 "head mm",
                 "confidence"
             );
-            for Vertebra { label, lps: [l, p, s], confidence, flags, .. } in &document.vertebrae {
-                let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
-                say!("  {label:<5} {l:>9.1} {p:>9.1} {s:>9.1}  {confidence:<10.2}  {}", flags.join(" "));
+            for vertebra in &document.vertebrae {
+                let Vertebra { label, lps: [l, p, s], confidence, .. } = vertebra;
+                let mut rest = vertebra.all_flags().join(" ");
+                if measured {
+                    rest = format!("{:<22}  {rest}", vertebra.in_short());
+                }
+                say!("  {label:<5} {l:>9.1} {p:>9.1} {s:>9.1}  {confidence:<10.2}  {rest}");
             }
         });
         Ok(())

@@ -18,8 +18,9 @@ const SAME: f64 = 10.0;
 /// Share of annotations that are taken as wrong, so that one of these does not decide.
 const MISLABELLED: f64 = 0.002;
 /// What a number has to gain, in logarithms of likelihood, to be another by a factor of e: some dozens of scans
-/// should not move far what they tell little about.
-const INERTIA: f64 = 1.0;
+/// should not move far what they tell little about. With 1, what four folds say names fewer of the fifth right than the
+/// usual chain does; 4 to 16 name more (docs/accuracy.md).
+const INERTIA: f64 = 4.0;
 /// Steps of the search, as logarithms of factors, and how small they get.
 const FIRST: f64 = 0.5;
 const LAST: f64 = 0.01;
@@ -72,7 +73,13 @@ impl Read {
         Read { centres, looks, truth }
     }
 
-    /// Logarithm of how likely all its true names are, a neighbour's being worth less the more there are.
+    /// What each of its names is worth: a spine's names are right or wrong together, so that twelve tell about as much as
+    /// four.
+    fn weight(&self) -> f64 {
+        Chain::default().weight(self.truth.len())
+    }
+
+    /// Logarithm of how likely all its true names are.
     fn likelihood(&self, chain: &Chain) -> f64 {
         let chances = chain.chances(&self.centres, &self.looks);
         let doubted = |chance: f64| MISLABELLED + (1.0 - MISLABELLED) * chance.clamp(0.0, 1.0);
@@ -160,7 +167,7 @@ fn changed(logarithms: [f64; 6]) -> Chain {
 pub fn fit(spines: &[&Read]) -> Chain {
     let worth = |at: [f64; 6]| {
         let chain = changed(at);
-        let likely: f64 = spines.par_iter().map(|read| read.likelihood(&chain)).sum();
+        let likely: f64 = spines.par_iter().map(|read| read.weight() * read.likelihood(&chain)).sum();
         likely - INERTIA * at.iter().map(|logarithm| logarithm * logarithm).sum::<f64>()
     };
     let searches = STARTS.map(|start| search(start, &worth));
@@ -240,7 +247,8 @@ mod tests {
         let read = &good[29];
         assert!(confidence(read, &of_good) > 0.97, "{of_good:?} {}", confidence(read, &of_good));
         let doubted = confidence(read, &of_bad);
-        assert!((0.55..0.85).contains(&doubted), "{of_bad:?} {doubted}");
+        // Of 0.9 and more by the usual chain; thirty spines do not move it all the way to 0.7.
+        assert!((0.55..0.89).contains(&doubted), "{of_bad:?} {doubted}");
         let all: Vec<&Read> = bad.iter().collect();
         assert!(likelihood(&all, &of_bad) > likelihood(&all, &Chain::default()));
     }

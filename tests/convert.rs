@@ -14,7 +14,8 @@ fn an_annotation_goes_through_every_format_and_comes_back() {
     };
     let image = "--image a.nii.gz";
     go(&format!("convert a.lml b.mrk.json {image}"));
-    go("convert b.mrk.json c.csv");
+    go("convert b.mrk.json b.fcsv");
+    go("convert b.fcsv c.csv");
     go(&format!("convert c.csv d_ctd.json {image}"));
     go(&format!("convert d_ctd.json e.lml {image}"));
     let read = |name: &str| vertebrae::annotation::lml::read(&folder.path().join(name)).unwrap();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{Centroid, lml, markups, table, verse};
+use super::{Centroid, fiducials, lml, markups, prediction, table, verse};
 use crate::anatomy::Level;
 use crate::scan::Geometry;
 
@@ -49,6 +49,10 @@ pub enum Format {
     Markups,
     /// `.csv`: 3D Slicer's table of control points.
     Table,
+    /// `.fcsv`: 3D Slicer's older list of points.
+    Fiducials,
+    /// `.vertebrae.json`: what `predict` has written; it is only read.
+    Prediction,
     /// `_ctd.json`: VerSe's centroids, in voxels of an image.
     Verse,
     /// `.lml`: the original's annotation, in mm from the first voxel of an image.
@@ -62,14 +66,16 @@ impl Format {
         let known = [
             (".mrk.json", Format::Markups),
             ("ctd.json", Format::Verse),
+            (".vertebrae.json", Format::Prediction),
+            (".fcsv", Format::Fiducials),
             (".csv", Format::Table),
             (".lml", Format::Lml),
         ];
         match known.into_iter().find(|(ending, _)| name.ends_with(ending)) {
             Some((_, format)) => Ok(format),
             None => bail!(
-                "{} has no known ending; use .mrk.json (Slicer markups), .csv (Slicer table), _ctd.json (VerSe) or \
-                 .lml",
+                "{} has no known ending; use .mrk.json (Slicer markups), .csv (Slicer table), .fcsv (Slicer fiducials), \
+                 _ctd.json (VerSe) or .lml",
                 path.display()
             ),
         }
@@ -92,6 +98,8 @@ impl Format {
         let landmarks = match self {
             Format::Markups => markups::parse(&text),
             Format::Table => table::parse(&text),
+            Format::Fiducials => fiducials::parse(&text),
+            Format::Prediction => prediction::parse(&text),
             Format::Verse | Format::Lml => verse::parse(&text, needed(image, path)?),
         }
         .with_context(|| format!("{}", path.display()))?;
@@ -107,6 +115,11 @@ impl Format {
         match self {
             Format::Markups => markups::write(path, landmarks)?,
             Format::Table => table::write(path, landmarks)?,
+            Format::Fiducials => fiducials::write(path, landmarks)?,
+            Format::Prediction => bail!(
+                "{} would look like a result of predict; use another ending, such as .mrk.json",
+                path.display()
+            ),
             Format::Verse => return verse::write(path, landmarks, needed(image, path)?),
             Format::Lml => {
                 let image = needed(image, path)?;
@@ -151,7 +164,7 @@ mod tests {
     #[test]
     fn every_format_gives_back_what_was_written() {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["a.mrk.json", "a.csv", "a_ctd.json", "a.lml"] {
+        for name in ["a.mrk.json", "a.csv", "a.fcsv", "a_ctd.json", "a.lml"] {
             let path = folder.path().join(name);
             let format = Format::of(&path).unwrap();
             assert!(format.write(&path, &landmarks(), Some(&image())).unwrap().is_empty());
@@ -186,6 +199,8 @@ mod tests {
             ("c.csv", "label,l,p,s\nT1,1,2\n"),
             ("d_ctd.json", "[{\"label\": 99, \"X\": 1, \"Y\": 2, \"Z\": 3}]"),
             ("e_ctd.json", "[[["),
+            ("f.fcsv", "# columns = label,x,y,z\nX9,1,2,3\n"),
+            ("g.vertebrae.json", "{\"vertebrae\": [{\"label\": \"X9\"}]}"),
         ] {
             let path = folder.path().join(name);
             std::fs::write(&path, text).unwrap();

@@ -1,9 +1,11 @@
 //! Vertebra centroids on disk and in memory.
 
 mod annotated;
+mod fiducials;
 pub mod landmark;
 pub mod lml;
 mod markups;
+mod prediction;
 mod table;
 pub mod verse;
 

@@ -10,9 +10,9 @@ use vertebrae::scan;
 
 #[derive(Args)]
 pub struct Convert {
-    /// File to read: .mrk.json or .csv (3D Slicer), _ctd.json (VerSe) or .lml
+    /// File to read: .vertebrae.json (a result of predict), .mrk.json, .csv or .fcsv (3D Slicer), _ctd.json (VerSe) or .lml
     input: PathBuf,
-    /// File to write, with one of the same endings
+    /// File to write, with one of these endings but the first
     output: PathBuf,
     /// The image that positions in _ctd.json and .lml files are relative to
     #[arg(long, value_name = "SCAN")]

@@ -24,6 +24,8 @@ pub enum Output {
     Markups,
     /// NAME.csv: 3D Slicer's table
     Csv,
+    /// NAME.fcsv: 3D Slicer's older list of points
+    Fcsv,
     /// NAME_ctd.json: VerSe's centroids
     Verse,
     /// NAME.lml: an annotation to correct and train on
@@ -48,6 +50,7 @@ impl Output {
             Output::Json => return layout::document(folder, stem),
             Output::Markups => ".mrk.json",
             Output::Csv => ".csv",
+            Output::Fcsv => ".fcsv",
             Output::Verse => "_ctd.json",
             Output::Lml => ".lml",
             Output::Mask => "_seg.nii.gz",
@@ -89,7 +92,7 @@ impl Output {
                     colours::write(&layout::with_ending(folder, stem, "_seg.ctbl"), &levels)?;
                 }
             }
-            Output::Markups | Output::Csv | Output::Verse | Output::Lml => {
+            Output::Markups | Output::Csv | Output::Fcsv | Output::Verse | Output::Lml => {
                 let landmarks: Vec<Landmark> = prediction.vertebrae.iter().map(Located::landmark).collect();
                 let left_out = Format::of(&target)?.write(&target, &landmarks, Some(&frame.stored))?;
                 if !left_out.is_empty() {

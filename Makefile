@@ -3,7 +3,7 @@
 #   make pipeline   the original's README on training_dataset and testing_dataset
 #   make demo       the same on synthetic scans, in minutes
 #   make models     the models in saved_models, as they were made (hours); CASES=DIR names annotated scans
-#   make folds      five pairs of networks, each taught without a fifth of the scans, and what they find there
+#   make folds      five sets of networks, each taught without a fifth of the scans, and what they find there
 #   make accuracy   the tables of docs/accuracy.md again, with CASES=DIR
 #   make test       all tests
 #   make ci         what the continuous integration runs
@@ -109,19 +109,20 @@ TEACH ?= --epochs 28 --patches 320 --batch-size 4 --learning-rate 0.003 --decay 
 TUNE ?= --epochs 7 --patches 240 --batch-size 4 --learning-rate 0.0015 --decay 0.003 --momentum 0.98 --frozen 3
 FINISH ?= --epochs 10 --patches 240 --batch-size 4 --learning-rate 0.001 --decay 0.003 --momentum 0.98 --frozen 1 --seed 7
 # Networks of the straightened spine. Phantoms alone teach where bodies are and how levels are counted, in minutes; what
-# scans of people look like comes after. Two networks of names that came about differently are averaged.
+# scans of people look like comes after. Two networks of names, which differ in their seeds, are averaged.
 SHARES ?= --share phantoms=0.15,neck=0.2
 MORE_PHANTOMS ?= --share phantoms=0.35,neck=0.15
 FOLDS := 0 1 2 3 4
 FOLD := $(MODEL_WORK)/folds
 PHANTOM_BODIES ?= --epochs 2 --learning-rate 0.002 --weight-decay 0.02 --seed 11
 PHANTOM_NAMES ?= --epochs 4 --learning-rate 0.002 --weight-decay 0.03 --seed 12
+PHANTOM_NAMES-2 ?= --epochs 4 --learning-rate 0.002 --weight-decay 0.03 --seed 31
 BODIES ?= $(SHARES) --epochs 4 --learning-rate 0.002 --weight-decay 0.02
 ALL_BODIES ?= $(SHARES) --epochs 2 --learning-rate 0.001 --weight-decay 0.02 --seed 5
 NAMES ?= $(MORE_PHANTOMS) --epochs 4 --learning-rate 0.002 --weight-decay 0.03
+NAMES-2 ?= $(NAMES) --seed 32
 ALL_NAMES ?= $(MORE_PHANTOMS) --epochs 4 --learning-rate 0.0015 --weight-decay 0.03 --seed 21
-OTHER_NAMES ?= $(SHARES) --epochs 14 --learning-rate 0.0015 --weight-decay 0.03
-OTHER_ALL_NAMES ?= $(SHARES) --epochs 5 --learning-rate 0.0007 --seed 2
+ALL_NAMES-2 ?= $(MORE_PHANTOMS) --epochs 4 --learning-rate 0.0015 --weight-decay 0.03 --seed 33
 
 $(MODEL_WORK)/course/.done: | $(VERTEBRAE)
 	$(VERTEBRAE) gen-phantom $(@D)/phantoms/hospital --cohort hospital --voxel 3 --scans 360 --seed 5
@@ -164,9 +165,10 @@ $(MODEL_WORK)/spines/all/.done: $(MODEL_WORK)/spines/.done
 
 LOG := --checkpoints $(MODEL_WORK)/checkpoints --logs $(MODEL_WORK)/logs
 
-$(MODEL_WORK)/phantom-bodies.safetensors $(MODEL_WORK)/phantom-names.safetensors: \
+$(foreach n,bodies names names-2,$(MODEL_WORK)/phantom-$n.safetensors): \
 		$(MODEL_WORK)/phantom-%.safetensors: $(MODEL_WORK)/spines/.done
-	$(VERTEBRAE) train-$* $(<D)/learn/phantoms $(<D)/dev $@ $(PHANTOM_$(shell echo $* | tr a-z A-Z)) $(LOG)
+	$(VERTEBRAE) train-$(subst -2,,$*) $(<D)/learn/phantoms $(<D)/dev $@ $(PHANTOM_$(shell echo $* | tr a-z A-Z)) \
+		--checkpoints $(MODEL_WORK)/checkpoints/phantom-$* --logs $(MODEL_WORK)/logs
 
 $(MODEL_WORK)/learned/bodies.safetensors: $(MODEL_WORK)/phantom-bodies.safetensors
 	$(VERTEBRAE) train-bodies $(MODEL_WORK)/spines/learn $(MODEL_WORK)/spines/dev $@ --half --start $< $(BODIES) $(LOG)
@@ -175,20 +177,22 @@ bodies: $(MODEL_WORK)/learned/bodies.safetensors $(MODEL_WORK)/spines/all/.done
 	$(VERTEBRAE) train-bodies $(MODEL_WORK)/spines/all $(MODEL_WORK)/spines/dev saved_models/bodies.safetensors \
 		--half --start $< $(ALL_BODIES) $(LOG)
 
-# Names learned without the dev scans: those of one kind are a step to a shipped network, those of the other only measured.
-$(MODEL_WORK)/learned/names-2.safetensors: $(MODEL_WORK)/spines/.done
-	$(VERTEBRAE) train-names $(<D)/learn $(<D)/dev $@ $(OTHER_NAMES) $(LOG)
+# Names learned without the dev scans, to be measured on them.
+$(MODEL_WORK)/learned/names.safetensors $(MODEL_WORK)/learned/names-2.safetensors: \
+		$(MODEL_WORK)/learned/%.safetensors: $(MODEL_WORK)/phantom-%.safetensors
+	$(VERTEBRAE) train-names $(MODEL_WORK)/spines/learn $(MODEL_WORK)/spines/dev $@ --half --start $< \
+		$($(shell echo $* | tr a-z A-Z)) --checkpoints $(MODEL_WORK)/checkpoints/learned-$* --logs $(MODEL_WORK)/logs
 
-$(MODEL_WORK)/learned/names.safetensors: $(MODEL_WORK)/phantom-names.safetensors
-	$(VERTEBRAE) train-names $(MODEL_WORK)/spines/learn $(MODEL_WORK)/spines/dev $@ --start $< $(NAMES) $(LOG)
+# What ships goes on from the last fold's networks, with all scans.
+names: $(foreach n,names names-2,$(FOLD)/4/models/$n.safetensors) $(MODEL_WORK)/spines/all/.done
+	for n in names names-2; do \
+		[ $$n = names ] && options="$(ALL_NAMES)" || options="$(ALL_NAMES-2)"; \
+		$(VERTEBRAE) train-names $(MODEL_WORK)/spines/all $(MODEL_WORK)/spines/dev saved_models/$$n.safetensors \
+			--half --start $(FOLD)/4/models/$$n.safetensors $$options \
+			--checkpoints $(MODEL_WORK)/checkpoints/all-$$n --logs $(MODEL_WORK)/logs || exit 1; \
+	done
 
-names: $(FOLD)/4/models/names.safetensors $(MODEL_WORK)/learned/names-2.safetensors $(MODEL_WORK)/spines/all/.done
-	$(VERTEBRAE) train-names $(MODEL_WORK)/spines/all $(MODEL_WORK)/spines/dev saved_models/names.safetensors \
-		--half --start $< $(ALL_NAMES) $(LOG)
-	$(VERTEBRAE) train-names $(MODEL_WORK)/spines/all $(MODEL_WORK)/spines/dev saved_models/names-2.safetensors \
-		--half --start $(MODEL_WORK)/learned/names-2.safetensors $(OTHER_ALL_NAMES) $(LOG)
-
-# Five folds, each over necks and trunks in the order of their names. Both networks begin with phantoms, which all folds
+# Five folds, each over necks and trunks in the order of their names. All networks begin with phantoms, which all folds
 # share, and learn from four fifths of the scans; what they say of the last fifth is an honest figure, and what the chain is
 # fitted to: that of a fold's own model to the other four folds, that of the shipped one to all.
 $(FOLD)/.done: $(MODEL_WORK)/spines/.done
@@ -212,7 +216,11 @@ $(FOLD)/%/models/names.safetensors: $(MODEL_WORK)/phantom-names.safetensors $(FO
 	$(VERTEBRAE) train-names $(FOLD)/$*/learn $(FOLD)/$*/held $@ --half --start $< $(NAMES) \
 		--checkpoints $(FOLD)/$*/checkpoints --logs $(MODEL_WORK)/logs
 
-folds: $(foreach k,$(FOLDS),$(FOLD)/$k/models/bodies.safetensors $(FOLD)/$k/models/names.safetensors)
+$(FOLD)/%/models/names-2.safetensors: $(MODEL_WORK)/phantom-names-2.safetensors $(FOLD)/.done
+	$(VERTEBRAE) train-names $(FOLD)/$*/learn $(FOLD)/$*/held $@ --half --start $< $(NAMES-2) \
+		--checkpoints $(FOLD)/$*/checkpoints-2 --logs $(MODEL_WORK)/logs
+
+folds: $(foreach k,$(FOLDS),$(foreach n,bodies names names-2,$(FOLD)/$k/models/$n.safetensors))
 	for f in $(FOLDS); do ln -sf $(abspath saved_models/course.safetensors) $(FOLD)/$$f/models/ || exit 1; done
 	for f in $(FOLDS); do \
 		others=$$(for k in $(FOLDS); do [ $$k = $$f ] || echo "--fold $(FOLD)/$$k/held $(FOLD)/$$k/models"; done); \

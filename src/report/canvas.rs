@@ -23,6 +23,10 @@ pub(crate) enum Anchor {
     Right,
 }
 
+/// Colour of the letters that say where a view lies, and length of the bar that says how large it is, in mm.
+const BEARING: Rgb = [120, 170, 255];
+const BAR: f32 = 50.0;
+
 /// A picture under construction; coordinates are pixels from the upper left corner.
 pub(crate) struct Canvas {
     pixels: Pixmap,
@@ -44,6 +48,29 @@ impl Canvas {
         path.move_to(from[0], from[1]);
         path.line_to(to[0], to[1]);
         self.stroke(path, width, colour);
+    }
+
+    /// Says how a view between two columns lies in the patient: what is to its left and right, head up and feet down, and how
+    /// long 50 mm are.
+    pub(crate) fn bearings(&mut self, columns: [usize; 2], sides: [&str; 2], pixels_per_mm: f32) {
+        let height = self.pixels.height() as f32;
+        let [left, right] = columns.map(|column| column as f32);
+        // A view of a few slices has no room for them.
+        if height < 2.0 * BAR * pixels_per_mm {
+            return;
+        }
+        let middle = height / 2.0;
+        self.label([left + 6.0, middle], sides[0], 15.0, Anchor::Left, BEARING);
+        self.label([right - 6.0, middle], sides[1], 15.0, Anchor::Right, BEARING);
+        self.label([(left + right) / 2.0, 11.0], "H", 15.0, Anchor::Middle, BEARING);
+        self.label([(left + right) / 2.0, height - 11.0], "F", 15.0, Anchor::Middle, BEARING);
+        let (x, foot) = (left + 10.0, height - 10.0);
+        let head = foot - BAR * pixels_per_mm;
+        self.line([x, foot], [x, head], 1.5, BEARING);
+        for end in [foot, head] {
+            self.line([x - 3.0, end], [x + 3.0, end], 1.5, BEARING);
+        }
+        self.label([x + 7.0, (foot + head) / 2.0], "5 cm", 12.0, Anchor::Left, BEARING);
     }
 
     /// The outline of a box.

@@ -61,6 +61,9 @@ pub fn evidence(path: &Path, spine: &Spine) -> Result<()> {
     let mut canvas = Canvas::new(wide + MIDDLE + deep, height, [0, 0, 0])?;
     paint(&mut canvas, &front, 0);
     paint(&mut canvas, &side, wide + MIDDLE);
+    let pixels_per_mm = SCALE as f32 / PITCH as f32;
+    canvas.bearings([0, wide], ["R", "L"], pixels_per_mm);
+    canvas.bearings([wide + MIDDLE, wide + MIDDLE + deep], ["A", "P"], pixels_per_mm);
     for vertebra in &spine.vertebrae {
         let place = course.place(vertebra.mm);
         let y = ((place.along + 0.5) * SCALE as f64) as f32;

@@ -76,6 +76,9 @@ pub fn preview(path: &Path, even: &Even, found: &[Centroid], window: Option<[f32
     let mut canvas = Canvas::new(width + MARGIN + front.size()[0], height, [0, 0, 0])?;
     side.paint(&mut canvas, window);
     front.paint(&mut canvas, window);
+    let pixels_per_mm = side.scale / spacing as f32;
+    canvas.bearings([0, width], ["A", "P"], pixels_per_mm);
+    canvas.bearings([width + MARGIN, width + MARGIN + front.size()[0]], ["R", "L"], pixels_per_mm);
     let (left, right) = (width as f32, (width + MARGIN) as f32);
     for centroid in found {
         let ([from, _], [to, y]) = (side.cross(&mut canvas, centroid), front.cross(&mut canvas, centroid));

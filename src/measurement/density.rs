@@ -91,7 +91,8 @@ fn of(values: &mut [f32]) -> Density {
     let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / count;
     let variance = values.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum::<f64>() / count;
     let half = values.len() / 2;
-    let median = if values.len() % 2 == 0 { (values[half - 1] + values[half]) / 2.0 } else { values[half] };
+    let median =
+        if values.len().is_multiple_of(2) { (values[half - 1] + values[half]) / 2.0 } else { values[half] };
     Density { mean, median: f64::from(median), deviation: variance.sqrt(), voxels: values.len() }
 }
 

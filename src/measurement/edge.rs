@@ -138,9 +138,10 @@ pub(crate) fn curve(
         let mut way = vec![0; count];
         let mut next = vec![f32::NEG_INFINITY; count];
         for place in 0..count {
-            for from in place.saturating_sub(REACH)..(place + REACH + 1).min(count) {
+            let near = place.saturating_sub(REACH)..(place + REACH + 1).min(count);
+            for (from, before) in near.clone().zip(&best[near]) {
                 let moved = place as f32 - from as f32;
-                let worth = best[from] - stiffness * moved * moved;
+                let worth = before - stiffness * moved * moved;
                 if worth > next[place] {
                     (next[place], way[place]) = (worth, from);
                 }

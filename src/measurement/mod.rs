@@ -272,16 +272,16 @@ fn graded(measured: &mut [Measured], vertebrae: &[Centroid]) {
         let (fracture, posterior) = own[index]?;
         (near.abs_diff(there) <= 2 && fracture.grade == 0).then_some(posterior)
     };
-    for index in 0..measured.len() {
-        let Some(Heights { anterior, middle, posterior }) = measured[index].heights else { continue };
+    for (index, body) in measured.iter_mut().enumerate() {
+        let Some(Heights { anterior, middle, posterior }) = body.heights else { continue };
         let neighbours: Vec<f64> = [beside(index.checked_sub(1), index), beside(Some(index + 1), index)]
             .into_iter()
             .flatten()
             .collect();
         let fracture = grade([anterior, middle, posterior], &neighbours);
-        measured[index].fracture = Some(fracture);
+        body.fracture = Some(fracture);
         if fracture.grade > 0 {
-            measured[index].remarks.push(Remark::SuspectedFracture);
+            body.remarks.push(Remark::SuspectedFracture);
         }
     }
 }

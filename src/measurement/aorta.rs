@@ -4,6 +4,7 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use super::edge::smoothed;
+use super::median;
 use super::outline::Outline;
 use super::site::{PITCH, Window};
 use crate::scan::Volume;
@@ -47,6 +48,13 @@ pub enum Phase {
     Unknown,
 }
 
+impl Phase {
+    /// Whether contrast agent was seen.
+    pub fn is_enhanced(self) -> bool {
+        matches!(self, Phase::Portal | Phase::Arterial)
+    }
+}
+
 /// What the aorta says.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Contrast {
@@ -69,10 +77,6 @@ pub(crate) struct Lumen {
 
 /// Puts together what the levels show.
 pub(crate) fn contrast(found: &[Lumen]) -> Contrast {
-    let median = |mut values: Vec<f64>| {
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied()
-    };
     let aorta = median(found.iter().map(|lumen| lumen.mean).collect());
     let phase = match aorta {
         None => Phase::Unknown,

@@ -45,7 +45,7 @@ pub(crate) fn content(volume: &Volume, outline: &Outline) -> Content {
     let Outline { site, upper, lower, walls, heights, width, .. } = outline;
     let depth = walls[1] - walls[0];
     let centre = walls[0] + CENTRE * depth;
-    let middle = outline.sides.map_or(0.0, |[right, left]| (right + left) / 2.0);
+    let [middle, _] = outline.middle();
     let radii = [WIDTH * width / 2.0, DEPTH * depth / 2.0];
     let half = HEIGHT * heights[1] / 2.0;
     // Half a voxel along the body's height: it must not reach into a plate.
@@ -68,7 +68,7 @@ pub(crate) fn content(volume: &Volume, outline: &Outline) -> Content {
                 let index = [x, y, z];
                 let mm = std::array::from_fn(|axis| index[axis] as f64 * geometry.spacing[axis]);
                 let [left, back, up] = site.local(mm);
-                if (left - middle).abs() > width / 2.0 || !outline.holds(mm) {
+                if !outline.holds([left, back, up]) {
                     continue;
                 }
                 let value = volume.voxels[index];

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use ndarray::{Array2, ArrayView2};
 
+use super::median;
 use super::site::PITCH;
 
 /// A fall of so many HU a mm is half as good an edge as the steepest one, where voxels are no larger than [`FINE`] mm; larger
@@ -47,9 +48,7 @@ impl Curve {
 
     /// The median place.
     pub fn median(&self) -> f64 {
-        let mut places = self.places.clone();
-        places.sort_by(f64::total_cmp);
-        places.get(places.len() / 2).copied().unwrap_or(f64::NAN)
+        median(self.places.clone()).unwrap_or(f64::NAN)
     }
 
     /// The place in a column.
@@ -209,11 +208,9 @@ impl Line {
     /// `None` through fewer than three.
     pub fn through(points: &[(f64, f64)]) -> Option<Line> {
         let first = Line::fit(points)?;
-        let mut off: Vec<f64> = points.iter().map(|&(at, value)| (value - first.at(at)).abs()).collect();
-        off.sort_by(f64::total_cmp);
-        let most = (2.5 * off[off.len() / 2]).max(0.3);
-        let near: Vec<(f64, f64)> =
-            points.iter().copied().filter(|&(at, value)| (value - first.at(at)).abs() <= most).collect();
+        let off = |&(at, value): &(f64, f64)| (value - first.at(at)).abs();
+        let most = (2.5 * median(points.iter().map(off).collect())?).max(0.3);
+        let near: Vec<(f64, f64)> = points.iter().copied().filter(|point| off(point) <= most).collect();
         Line::fit(&near)
     }
 

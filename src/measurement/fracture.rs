@@ -27,7 +27,7 @@ pub enum Form {
 }
 
 /// Losses from which on a body is of grade 1, 2, 3.
-pub const GRADES: [f64; 3] = [0.20, 0.25, 0.40];
+const GRADES: [f64; 3] = [0.20, 0.25, 0.40];
 
 /// Grades a body by its heights in front, in the middle and at the back, and those at the back of its neighbours above and
 /// below, as far as they are known.

@@ -44,7 +44,7 @@ pub fn labels(found: &[Centroid], measurements: &Measurements, frame: &Frame) ->
                     let within = match outline {
                         Some(outline) => {
                             let mm = std::array::from_fn(|axis| voxel[axis] as f64 * stored.spacing[axis]);
-                            outline.holds(frame.from_stored(mm))
+                            outline.holds(outline.site.local(frame.from_stored(mm)))
                         }
                         None => {
                             let own = square(&centre);

@@ -16,6 +16,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use self::outline::{Expected, Missing, Outline, Plate};
+use self::site::Site;
 use crate::anatomy::{self, Level};
 use crate::annotation::Centroid;
 use crate::scan::{Volume, distance};
@@ -23,9 +24,8 @@ use crate::scan::{Volume, distance};
 pub use self::alignment::{Alignment, Angle};
 pub use self::aorta::{Contrast, Phase};
 pub use self::density::Density;
-pub use self::fracture::{Form, Fracture, GRADES, grade};
+pub use self::fracture::{Form, Fracture, grade};
 pub use self::labels::{labels, number};
-pub use self::site::Site;
 
 /// Width and depth of a body as shares of its level's diameter.
 const WIDE: f64 = 1.2;
@@ -60,17 +60,17 @@ pub enum Remark {
     ContrastSuspected,
 }
 
-impl Remark {
-    /// As it is written in outputs.
-    pub fn name(self) -> &'static str {
-        match self {
+/// As it is written in outputs.
+impl std::fmt::Display for Remark {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
             Remark::SuspectedFracture => "suspected-fracture",
             Remark::EndplatesUnclear => "endplates-unclear",
             Remark::Partial => "partial",
             Remark::Sclerotic => "sclerotic",
             Remark::Metal => "metal",
             Remark::ContrastSuspected => "contrast-suspected",
-        }
+        })
     }
 }
 
@@ -185,7 +185,7 @@ pub fn measure(volume: &Volume, vertebrae: &[Centroid]) -> Measurements {
     let contrast = aorta::contrast(&seen);
     let (mut measured, outlines): (Vec<Measured>, Vec<_>) = each.into_iter().unzip();
     graded(&mut measured, vertebrae);
-    if matches!(contrast.phase, Phase::Portal | Phase::Arterial) {
+    if contrast.phase.is_enhanced() {
         for body in measured.iter_mut().filter(|body| body.density.is_some()) {
             body.remarks.push(Remark::ContrastSuspected);
         }
@@ -213,7 +213,7 @@ fn body(volume: &Volume, site: Site, expected: &Expected) -> (Measured, Option<O
     if density.is_some_and(|density| density.mean > SCLEROTIC) {
         remarks.push(Remark::Sclerotic);
     }
-    let between = (outline.walls[0] + outline.walls[1]) / 2.0;
+    let [_, between] = outline.middle();
     let thick = outline.voxel > THICK;
     if thick {
         remarks.push(Remark::EndplatesUnclear);
@@ -242,9 +242,7 @@ fn endplate(site: &Site, plate: &Plate, back: f64) -> Endplate {
 
 fn sacrum(volume: &Volume, site: Site, expected: &Expected) -> Measured {
     match outline::upper_plate(volume, site, expected) {
-        Ok((site, plate)) => {
-            Measured { upper_plate: Some(endplate(&site, &plate, 0.0)), ..Measured::default() }
-        }
+        Ok(plate) => Measured { upper_plate: Some(endplate(&site, &plate, 0.0)), ..Measured::default() },
         Err(missing) => missed(missing),
     }
 }
@@ -294,29 +292,26 @@ fn usual_share(a: &Centroid, b: &Centroid) -> Option<f64> {
 
 /// How large a person is, 1 on average.
 fn scale(vertebrae: &[Centroid]) -> f64 {
-    let mut shares: Vec<f64> =
-        vertebrae.windows(2).filter_map(|pair| usual_share(&pair[0], &pair[1])).collect();
-    shares.sort_by(f64::total_cmp);
-    shares.get(shares.len() / 2).map_or(1.0, |share| share.clamp(0.6, 1.4))
+    let shares = vertebrae.windows(2).filter_map(|pair| usual_share(&pair[0], &pair[1]));
+    median(shares.collect()).map_or(1.0, |share| share.clamp(0.6, 1.4))
+}
+
+/// The centres of the bodies above and below, where these are its neighbours.
+fn neighbours(vertebrae: &[Centroid], index: usize) -> [Option<[f64; 3]>; 2] {
+    let pair = |above: Option<usize>, below: usize, other: usize| {
+        usual_share(vertebrae.get(above?)?, vertebrae.get(below)?).map(|_| vertebrae[other].mm)
+    };
+    let above = index.checked_sub(1);
+    [pair(above, index, above.unwrap_or(index)), pair(Some(index), index + 1, index + 1)]
 }
 
 /// How a body stands: along the line between its neighbours.
 fn site(vertebrae: &[Centroid], index: usize) -> Option<Site> {
-    let near = |other: Option<usize>| {
-        let other = vertebrae.get(other?)?;
-        let (a, b) = if other.level < vertebrae[index].level {
-            (other, &vertebrae[index])
-        } else {
-            (&vertebrae[index], other)
-        };
-        usual_share(a, b).map(|_| other.mm)
-    };
     let here = vertebrae[index].mm;
-    let (above, below) = (near(index.checked_sub(1)), near(Some(index + 1)));
-    let up = match (above, below) {
-        (None, None) => [0.0, 0.0, 1.0],
-        (above, below) => {
-            let (above, below) = (above.unwrap_or(here), below.unwrap_or(here));
+    let up = match neighbours(vertebrae, index) {
+        [None, None] => [0.0, 0.0, 1.0],
+        ends => {
+            let [above, below] = ends.map(|end| end.unwrap_or(here));
             std::array::from_fn(|axis| above[axis] - below[axis])
         }
     };
@@ -324,22 +319,22 @@ fn site(vertebrae: &[Centroid], index: usize) -> Option<Site> {
 }
 
 fn expected(vertebrae: &[Centroid], index: usize, scale: f64) -> Expected {
-    let here = &vertebrae[index];
+    let Centroid { level, mm } = vertebrae[index];
     let usual = |level: Option<Level>| level.and_then(anatomy::between).map_or(30.0, |spacing| spacing.mean);
-    let level_above = here.level.value().checked_sub(1).and_then(Level::from_value);
-    let above = index.checked_sub(1).and_then(|above| {
-        let above = &vertebrae[above];
-        usual_share(above, here).map(|_| distance(above.mm, here.mm))
-    });
-    let below = vertebrae
-        .get(index + 1)
-        .and_then(|below| usual_share(here, below).map(|_| distance(below.mm, here.mm)));
+    let level_above = level.value().checked_sub(1).and_then(Level::from_value);
+    let [above, below] = neighbours(vertebrae, index).map(|next| next.map(|next| distance(next, mm)));
     Expected {
         next: [
             above.unwrap_or_else(|| usual(level_above) * scale),
-            below.unwrap_or_else(|| usual(Some(here.level)) * scale),
+            below.unwrap_or_else(|| usual(Some(level)) * scale),
         ],
-        depth: DEEP * here.level.diameter() * scale,
-        width: WIDE * here.level.diameter() * scale,
+        depth: DEEP * level.diameter() * scale,
+        width: WIDE * level.diameter() * scale,
     }
+}
+
+/// The middle value, the upper one of two; `None` of none.
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
 }

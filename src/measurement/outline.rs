@@ -27,6 +27,8 @@ const PLATE: [f64; 2] = [0.15, 0.57];
 const USUAL: f64 = 0.4;
 /// Where a wall can be, as a share of the expected depth or width.
 const WALL: [f64; 2] = [0.24, 0.85];
+/// Half of the columns that a plate is first looked for in, as a share of the depth or width.
+const CENTRAL: f64 = 0.36;
 /// Half the slab that heights are read in, as a share of the width.
 const SLAB: f64 = 0.15;
 /// Rows nearer to a plate than this show no wall, in mm.
@@ -109,14 +111,15 @@ impl Outline {
         if outline.quality < CLEAR { Err(Missing::Unclear) } else { Ok(outline) }
     }
 
-    /// Whether a point in mm from the volume's first voxel lies within the body: between its plates, and in a section
-    /// between an ellipse and the box around it.
-    pub fn holds(&self, mm: [f64; 3]) -> bool {
-        let [left, back, up] = self.site.local(mm);
-        let middle = [
-            self.sides.map_or(0.0, |[right, left]| (right + left) / 2.0),
-            (self.walls[0] + self.walls[1]) / 2.0,
-        ];
+    /// Its middle, to the left and to the back.
+    pub fn middle(&self) -> [f64; 2] {
+        [self.sides.map_or(0.0, |[right, left]| (right + left) / 2.0), (self.walls[0] + self.walls[1]) / 2.0]
+    }
+
+    /// Whether a point along the axes of its site lies within the body: between its plates, and in a section between an
+    /// ellipse and the box around it.
+    pub fn holds(&self, [left, back, up]: [f64; 3]) -> bool {
+        let middle = self.middle();
         let radii = [self.width / 2.0, (self.walls[1] - self.walls[0]) / 2.0];
         let share = |at: f64, axis: usize| (at - middle[axis]).abs() / radii[axis];
         let [aside, across] = [share(left, 0), share(back, 1)];
@@ -130,29 +133,23 @@ impl Outline {
     /// The site in the middle of the outline, upright between both plates.
     fn standing(&self) -> Option<Site> {
         let up: [f64; 3] = std::array::from_fn(|axis| self.upper.normal()[axis] + self.lower.normal()[axis]);
-        let middle = [
-            self.sides.map_or(0.0, |[right, left]| (right + left) / 2.0),
-            (self.walls[0] + self.walls[1]) / 2.0,
-            (self.upper.height + self.lower.height) / 2.0,
-        ];
+        let [left, back] = self.middle();
+        let middle = [left, back, (self.upper.height + self.lower.height) / 2.0];
         Site::standing(self.site.point(middle), self.site.direction(up))
     }
 }
 
 /// The upper plate of a body whose lower one is not asked for, such as the sacrum's.
-pub(crate) fn upper_plate(
-    volume: &Volume,
-    site: Site,
-    expected: &Expected,
-) -> Result<(Site, Plate), Missing> {
+pub(crate) fn upper_plate(volume: &Volume, site: Site, expected: &Expected) -> Result<Plate, Missing> {
     let window = window(volume, &site, expected);
     let picture = smoothed(midsagittal(&window, expected.width).view());
-    let columns = window.range(1, -0.36 * expected.depth, 0.36 * expected.depth);
-    let found = plate_curve(&window, &picture, columns, expected.next[0], 1.0);
-    let found = found.ok_or_else(|| why(&window, expected))?;
     let walls = [-0.4 * expected.depth, 0.4 * expected.depth];
-    let plate = plate(&window, found.clone(), 1.0, walls, expected).ok_or_else(|| why(&window, expected))?;
-    if found.strength() < CLEAR { Err(Missing::Unclear) } else { Ok((site, plate)) }
+    let columns = central(&window, 1, expected.depth);
+    let found = plate_curve(&window, &picture, columns, expected.next[0], 1.0);
+    let found =
+        found.and_then(|found| Some((found.strength(), plate(&window, found, 1.0, walls, expected)?)));
+    let (strength, plate) = found.ok_or_else(|| why(&window, expected))?;
+    if strength < CLEAR { Err(Missing::Unclear) } else { Ok(plate) }
 }
 
 fn window<'a>(volume: &'a Volume, site: &Site, expected: &Expected) -> Window<'a> {
@@ -184,17 +181,26 @@ fn plate_curve(
     next: f64,
     side: f64,
 ) -> Option<Curve> {
-    let mut ends = PLATE.map(|share| side * share * next);
-    ends.sort_by(f64::total_cmp);
-    let places = window.range(2, ends[0], ends[1]);
-    curve(
-        picture.view(),
-        side as f32,
-        columns,
-        places,
-        window.index(2, side * USUAL * next),
-        window.way(2, SOFT),
-    )
+    let (places, expected) = expected_places(window, 2, side * next, PLATE, USUAL);
+    curve(picture.view(), side as f32, columns, places, expected, window.way(2, SOFT))
+}
+
+/// Where an edge along an axis can be and where it is expected, in samples: shares of a size, which is less than 0 on the
+/// other side.
+fn expected_places(
+    window: &Window,
+    axis: usize,
+    size: f64,
+    can: [f64; 2],
+    usual: f64,
+) -> (Range<usize>, f64) {
+    let [near, far] = can.map(|share| share * size);
+    (window.range(axis, near.min(far), near.max(far)), window.index(axis, usual * size))
+}
+
+/// Columns over the middle of a size, away from the rim.
+fn central(window: &Window, axis: usize, size: f64) -> Range<usize> {
+    window.range(axis, -CENTRAL * size, CENTRAL * size)
 }
 
 /// The place in mm of an edge that looks to the `side`, 1 or -1.
@@ -204,30 +210,26 @@ fn edge(window: &Window, axis: usize, place: f64, side: f64) -> f64 {
 
 /// A plate from its midsagittal curve, with how it is tilted sideways.
 fn plate(window: &Window, found: Curve, side: f64, walls: [f64; 2], expected: &Expected) -> Option<Plate> {
-    let profile: Vec<(f64, f64)> = found
-        .columns
-        .clone()
-        .zip(&found.places)
-        .map(|(column, &place)| (window.mm(1, column as f64), edge(window, 2, place, side)))
-        .collect();
+    // In mm along an axis, and up.
+    let points = |curve: &Curve, axis: usize| -> Vec<(f64, f64)> {
+        let places = curve.columns.clone().zip(&curve.places);
+        places
+            .map(|(column, &place)| (window.mm(axis, column as f64), edge(window, 2, place, side)))
+            .collect()
+    };
+    let profile = points(&found, 1);
     let sagittal = Line::through(&profile)?;
     let middle = (walls[0] + walls[1]) / 2.0;
     let third = 0.2 * (walls[1] - walls[0]);
     let picture = smoothed(window.slab(1, middle - third, middle + third, WATER).view());
-    let columns = window.range(0, -0.36 * expected.width, 0.36 * expected.width);
+    let columns = central(window, 0, expected.width);
     // The midline's height is known; a plate tilts by a few mm to either side.
     let height = sagittal.at(middle);
     let reach = 0.16 * expected.width + 2.0;
     let places = window.range(2, height - reach, height + reach);
     let coronal =
         curve(picture.view(), side as f32, columns, places, window.index(2, height), window.way(2, STIFF))?;
-    let points: Vec<(f64, f64)> = coronal
-        .columns
-        .clone()
-        .zip(&coronal.places)
-        .map(|(column, &place)| (window.mm(0, column as f64), edge(window, 2, place, side)))
-        .collect();
-    let across = Line::through(&points)?;
+    let across = Line::through(&points(&coronal, 0))?;
     Some(Plate { profile, height, slopes: [sagittal.slope, across.slope] })
 }
 
@@ -245,12 +247,12 @@ fn trace_in(window: &Window, site: Site, expected: &Expected) -> Option<Outline>
         let upper = plate_curve(window, &picture, columns.clone(), above, 1.0)?;
         Some([upper, plate_curve(window, &picture, columns, below, -1.0)?])
     };
-    let rough = plates(window.range(1, -0.36 * depth, 0.36 * depth))?;
+    let rough = plates(central(window, 1, depth))?;
     let [top, bottom] = rough.each_ref().map(|curve| window.mm(2, curve.mean()));
     let rows = window.range(2, bottom + RIM, top - RIM);
     let picture_of_walls = smoothed(slice.t());
     let wall = |side: f64| {
-        let (places, expected) = wall_places(window, 1, side, depth);
+        let (places, expected) = expected_places(window, 1, side * depth, WALL, 0.5);
         curve(picture_of_walls.view(), side as f32, rows.clone(), places, expected, window.way(1, SOFT))
     };
     let (front, back) = (wall(-1.0)?, wall(1.0)?);
@@ -274,12 +276,6 @@ fn trace_in(window: &Window, site: Site, expected: &Expected) -> Option<Outline>
     let sides = sides(window, walls, waist, width);
     let width = sides.map_or(width, |[right, left]| left - right);
     Some(Outline { site, upper, lower, walls, sides, width, heights, depth, voxel: window.voxel[2], quality })
-}
-
-/// Where the wall on a `side` along an axis can be and where it is expected, in samples.
-fn wall_places(window: &Window, axis: usize, side: f64, size: f64) -> (Range<usize>, f64) {
-    let [near, far] = WALL.map(|share| side * share * size);
-    (window.range(axis, near.min(far), near.max(far)), window.index(axis, side * 0.5 * size))
 }
 
 /// Heights at the front wall, in the middle and at the back wall: those at the walls on lines through the nearer two fifths, as
@@ -309,7 +305,7 @@ fn sides(window: &Window, walls: [f64; 2], rows: Range<usize>, width: f64) -> Op
     let slab = window.slab(1, walls[0] + 0.12 * depth, walls[0] + 0.5 * depth, WATER);
     let picture = smoothed(slab.t());
     let side = |side: f64| {
-        let (places, expected) = wall_places(window, 0, side, width);
+        let (places, expected) = expected_places(window, 0, side * width, WALL, 0.5);
         let found = curve(picture.view(), side as f32, rows.clone(), places, expected, window.way(0, SOFT))?;
         (found.strength() >= CLEAR).then(|| edge(window, 0, found.mean(), side))
     };

@@ -5,14 +5,14 @@ use std::ops::Range;
 use ndarray::Array2;
 
 use super::edge::Way;
-use crate::scan::{Geometry, Volume};
+use crate::scan::{Geometry, Volume, cross};
 
-/// Millimetres between the samples of a block: finer than most voxels, so that edges are found between them.
+/// Millimetres between the samples of a picture: finer than most voxels, so that edges are found between them.
 pub(crate) const PITCH: f64 = 0.75;
 
 /// A point with axes: to the patient's left, to the back and to the head, each of length 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Site {
+pub(crate) struct Site {
     /// In mm from the volume's first voxel, LPS.
     pub centre: [f64; 3],
     /// Left, back, up.
@@ -45,10 +45,6 @@ impl Site {
         let off: [f64; 3] = std::array::from_fn(|part| point[part] - self.centre[part]);
         self.axes.map(|axis| (0..3).map(|part| off[part] * axis[part]).sum())
     }
-}
-
-fn cross(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
-    [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
 }
 
 /// The direction with length 1; `None` of one without a length.

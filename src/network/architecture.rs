@@ -106,7 +106,7 @@ pub struct Architecture {
 /// One convolution with what follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LayerShape {
-    /// Windows channels.
+    /// Input channels.
     pub inputs: usize,
     /// Output channels.
     pub outputs: usize,

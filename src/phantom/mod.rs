@@ -85,8 +85,8 @@ pub fn generate(seed: u32, number: usize, cohort: Cohort, voxel: Option<f64>) ->
 
 /// The form of an annotated body.
 fn body(spine: &skeleton::Spine, parts: &[tissues::Part], centroid: &Centroid) -> Option<Body> {
-    let skeleton::Vertebra { level, centre, left, back, up, half, wedge, joined } =
-        *spine.vertebra(centroid.level)?;
+    let vertebra = spine.vertebra(centroid.level)?;
+    let skeleton::Vertebra { level, centre, left, back, up, half, wedge, joined } = *vertebra;
     let treated = parts.iter().filter(|part| part.density >= disease::CEMENT).any(|part| {
         let [low, high] = part.shape.bounds();
         (0..3).all(|axis| (low[axis] - half[2]..=high[axis] + half[2]).contains(&centre[axis]))
@@ -101,7 +101,7 @@ fn body(spine: &skeleton::Spine, parts: &[tissues::Part], centroid: &Centroid) -
         if x * x + y * y <= 1.0 {
             let share = [0.5 * x, 0.45 * y - 0.15, 0.4 * z];
             let local: skeleton::Vector = std::array::from_fn(|axis| share[axis] * half[axis]);
-            values.extend(painted(spine.vertebra(centroid.level)?.at(local)));
+            values.extend(painted(vertebra.at(local)));
         }
     }
     let density = values.iter().sum::<f64>() / values.len().max(1) as f64;

@@ -5,6 +5,7 @@ use super::course::Course;
 use super::randomness::{around, between};
 use crate::anatomy::{self, Level};
 use crate::random::Legacy;
+use crate::scan::cross;
 
 /// A point or direction in mm: x to the patient's left, y to the back, z to the head.
 pub(crate) type Vector = [f64; 3];
@@ -166,10 +167,6 @@ fn half_extent(level: Level, stature: f64, spacing: f64, random: &mut Legacy) ->
         _ => 0.27,
     };
     [diameter * 0.6, diameter * 0.45, spacing * (1.0 - disc + around(random, 0.0, 0.02)) / 2.0]
-}
-
-fn cross(a: Vector, b: Vector) -> Vector {
-    [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
 }
 
 fn unit(a: Vector) -> Vector {

@@ -77,7 +77,7 @@ impl Collection {
                     serde_json::to_writer(&mut **lines, &document)?;
                     writeln!(lines)?;
                 }
-                for row in measurements::rows(&document)? {
+                for row in measurements::rows(&document) {
                     table.write_record(row)?;
                     measured += 1;
                 }

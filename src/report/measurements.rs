@@ -1,13 +1,12 @@
 //! What was measured, as it is written: in the document of a scan, and as a table over all scans of a run.
 
-use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::prediction::{Document, Vertebra, rounded};
+use super::prediction::{Document, Vertebra, rounded, word};
 use crate::anatomy::Level;
 use crate::measurement::{
     Alignment, Angle, Contrast, Density, Endplate, Form, Fracture, Heights, Measured, Measurements, Mineral,
-    Phase, Remark,
+    Remark,
 };
 use crate::scan::Frame;
 
@@ -185,16 +184,16 @@ pub const COLUMNS: [&str; 16] = [
 ];
 
 /// A row a vertebra of a measured scan; nothing of one that was not measured.
-pub fn rows(document: &Document) -> Result<Vec<[String; COLUMNS.len()]>> {
-    let Some(scan) = &document.measurements else { return Ok(Vec::new()) };
-    let phase = word(&scan.contrast.phase)?;
+pub fn rows(document: &Document) -> Vec<[String; COLUMNS.len()]> {
+    let Some(scan) = &document.measurements else { return Vec::new() };
+    let phase = word(&scan.contrast.phase).unwrap_or_default();
     let text = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
-    let row = |vertebra: &Vertebra| -> Result<_> {
+    let row = |vertebra: &Vertebra| {
         let figures = vertebra.measured.as_ref();
         let hu = figures.and_then(|figures| figures.hu.as_ref());
         let heights = figures.and_then(|figures| figures.heights_mm.as_ref());
         let grade = figures.and_then(|figures| figures.genant.as_ref()).map(|genant| genant.grade);
-        Ok([
+        [
             document.input.path.display().to_string(),
             vertebra.label.to_string(),
             vertebra.confidence.to_string(),
@@ -211,7 +210,7 @@ pub fn rows(document: &Document) -> Result<Vec<[String; COLUMNS.len()]>> {
             grade.map_or_else(String::new, |grade| grade.to_string()),
             phase.clone(),
             vertebra.all_flags().join(" "),
-        ])
+        ]
     };
     document.vertebrae.iter().map(row).collect()
 }
@@ -239,16 +238,11 @@ pub fn remarkable(document: &Document) -> Vec<String> {
             lines.push(format!("{}: suspected fracture, {form}, grade {}", named(vertebra), genant.grade));
         }
         for flag in figures.flags.iter().filter(|flag| matches!(flag, Remark::Sclerotic | Remark::Metal)) {
-            lines.push(format!("{}: {}", named(vertebra), flag.name()));
+            lines.push(format!("{}: {}", named(vertebra), flag));
         }
     }
-    if matches!(scan.contrast.phase, Phase::Portal | Phase::Arterial) {
+    if scan.contrast.phase.is_enhanced() {
         lines.push(format!("contrast: {}", word(&scan.contrast.phase).unwrap_or_default()));
     }
     lines
-}
-
-/// How an enumeration's value is written.
-fn word(value: &impl Serialize) -> Result<String> {
-    Ok(serde_json::to_value(value)?.as_str().unwrap_or_default().to_owned())
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::measurements;
-use super::prediction::Document;
+use super::prediction::{Document, word};
 use super::thumbnail;
 
 /// The page around the table: style, heading and the script that sorts.
@@ -151,9 +151,6 @@ impl Page {
 
 /// What is wrong with a picture, a word each.
 fn doubts(document: &Document) -> Vec<String> {
-    fn word(value: &impl serde::Serialize) -> Option<String> {
-        serde_json::to_value(value).ok()?.as_str().map(str::to_owned)
-    }
     let values = document.intensities.as_ref().and_then(|finding| word(&finding.problem));
     let turned = document.turned.as_ref().and_then(word);
     values.into_iter().chain(turned).collect()

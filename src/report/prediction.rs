@@ -154,6 +154,11 @@ pub struct Alternative {
     pub confidence: f64,
 }
 
+/// How an enumeration's value is written.
+pub(super) fn word(value: &impl Serialize) -> Option<String> {
+    serde_json::to_value(value).ok()?.as_str().map(str::to_owned)
+}
+
 /// A number with so many decimals.
 pub(super) fn rounded(value: f64, decimals: i32) -> f64 {
     let factor = 10f64.powi(decimals);
@@ -198,7 +203,7 @@ impl Vertebra {
     pub fn all_flags(&self) -> Vec<String> {
         let measured = self.measured.iter().flat_map(|figures| &figures.flags);
         let names = self.flags.iter().map(ToString::to_string);
-        names.chain(measured.map(|flag| flag.name().to_owned())).collect()
+        names.chain(measured.map(ToString::to_string)).collect()
     }
 
     /// Mean density, and heights at the front wall, in the middle and at the back wall, a dash where they were not measured.

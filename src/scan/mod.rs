@@ -23,6 +23,7 @@ use crate::artifact;
 
 pub use dicom::Series;
 pub use error::Error;
+pub(crate) use geometry::cross;
 pub use geometry::{Geometry, distance};
 pub use intensity::{Scale, normalise, replace_non_finite};
 pub use listing::{Listing, find, listed, name};

@@ -1,7 +1,7 @@
 //! The course of a spine: a smooth curve with a frame at every step.
 
 use super::spline::Spline;
-use crate::scan::distance;
+use crate::scan::{cross, distance};
 
 /// Standard deviation in mm of the smoothing along the course: no body bends it on its own.
 const SMOOTH: f64 = 12.0;
@@ -141,13 +141,6 @@ fn direction(from: [f64; 3], to: [f64; 3]) -> [f64; 3] {
 
 fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
     (0..3).map(|axis| a[axis] * b[axis]).sum()
-}
-
-fn cross(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
-    std::array::from_fn(|axis| {
-        let (next, last) = ((axis + 1) % 3, (axis + 2) % 3);
-        a[next] * b[last] - a[last] * b[next]
-    })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use ndarray::Array3;
 use scratch::run;
 use serde_json::Value;
-use series::Series;
+use series::{AXIAL, Series};
 use vertebrae::scan::{Scan, dicom, nifti};
 
 fn root() -> PathBuf {
@@ -37,6 +37,7 @@ fn ct() -> Series {
         spacing: [0.8, 1.2, 2.5],
         origin: [-100.0, 40.0, -700.0],
         shear: 0.0,
+        directions: AXIAL,
     }
 }
 
@@ -377,4 +378,155 @@ fn a_real_series_gives_the_points_of_its_resampled_copy() {
         compared += 1;
     }
     assert!(compared >= 6, "{compared}");
+}
+
+/// Every voxel that a segmentation marks, as a point in the patient (LPS), with its segment's label.
+fn marked(path: &Path) -> Vec<(String, [f64; 3])> {
+    use dicom_dictionary_std::tags;
+    use dicom_object::InMemDicomObject;
+    let object = dicom_object::open_file(path).unwrap();
+    let items = |object: &InMemDicomObject, tag| object.get(tag).unwrap().items().unwrap().to_vec();
+    let numbers = |object: &InMemDicomObject, tag| object.get(tag).unwrap().to_multi_float64().unwrap();
+    let [rows, columns] =
+        [tags::ROWS, tags::COLUMNS].map(|tag| object.element(tag).unwrap().to_int::<usize>().unwrap());
+    let shared = &items(&object, tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE)[0];
+    let directions =
+        numbers(&items(shared, tags::PLANE_ORIENTATION_SEQUENCE)[0], tags::IMAGE_ORIENTATION_PATIENT);
+    let spacing = numbers(&items(shared, tags::PIXEL_MEASURES_SEQUENCE)[0], tags::PIXEL_SPACING);
+    let labels: Vec<String> = items(&object, tags::SEGMENT_SEQUENCE)
+        .iter()
+        .map(|item| item.get(tags::SEGMENT_LABEL).unwrap().to_str().unwrap().trim().to_owned())
+        .collect();
+    let bits = object.element(tags::PIXEL_DATA).unwrap().to_bytes().unwrap().into_owned();
+    let mut marked = Vec::new();
+    for (frame, own) in items(&object, tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).iter().enumerate() {
+        let place = numbers(&items(own, tags::PLANE_POSITION_SEQUENCE)[0], tags::IMAGE_POSITION_PATIENT);
+        let segment = &items(own, tags::SEGMENT_IDENTIFICATION_SEQUENCE)[0];
+        let segment = segment.get(tags::REFERENCED_SEGMENT_NUMBER).unwrap().to_int::<usize>().unwrap();
+        for pixel in 0..rows * columns {
+            let at = frame * rows * columns + pixel;
+            if bits[at / 8] >> (at % 8) & 1 == 1 {
+                let off = [(pixel % columns) as f64 * spacing[1], (pixel / columns) as f64 * spacing[0]];
+                let point =
+                    |axis: usize| place[axis] + off[0] * directions[axis] + off[1] * directions[3 + axis];
+                marked.push((labels[segment - 1].clone(), [point(0), point(1), point(2)]));
+            }
+        }
+    }
+    marked
+}
+
+#[test]
+fn dicom_results_mark_the_masks_voxels_however_the_series_lies_and_say_what_the_document_says() {
+    use dicom_dictionary_std::tags;
+    let folder = tempfile::tempdir().unwrap();
+    let volume = nifti::read(&root().join("testing_dataset/phantom-11-001.nii.gz")).unwrap();
+    let voxels = volume.voxels.mapv(|value| value.clamp(-1024.0, 30000.0) as i16);
+    let [wide, deep, high] = volume.geometry.spacing;
+    let origin = volume.geometry.world([0.0; 3]);
+    let end = volume.geometry.extent();
+    let [x, y, z] = [-origin[0], -origin[1], origin[2]];
+    // Axial; coronal from the front, rows to the feet; sagittal, slices to the right; an axial one with a tilted gantry.
+    let (left, back) = ([1.0, 0.0, 0.0], [0.0, 1.0, 0.0]);
+    let (right, feet) = ([-1.0, 0.0, 0.0], [0.0, 0.0, -1.0]);
+    let axial = Series { spacing: [wide, deep, high], origin: [x, y, z], ..ct() };
+    let coronal = Series {
+        uid: "1.2.826.11".into(),
+        spacing: [wide, high, deep],
+        origin: [x, y, z + end[2]],
+        directions: [left, feet, back],
+        ..ct()
+    };
+    let sagittal = Series {
+        uid: "1.2.826.12".into(),
+        spacing: [deep, high, wide],
+        origin: [x + end[0], y, z + end[2]],
+        directions: [back, feet, right],
+        ..ct()
+    };
+    let tilted = Series { uid: "1.2.826.13".into(), shear: 0.1, ..axial.clone() };
+    let turned = |axes: [usize; 3], flips: [bool; 3]| {
+        let mut view = voxels.view().permuted_axes(axes);
+        for (axis, _) in flips.iter().enumerate().filter(|(_, flip)| **flip) {
+            view.invert_axis(ndarray::Axis(axis));
+        }
+        view.as_standard_layout().into_owned()
+    };
+    let name = |index: usize| format!("{index:05}.dcm");
+    let scans = folder.path().join("scans");
+    axial.write(&scans.join("axial"), &voxels, name);
+    coronal.write(&scans.join("coronal"), &turned([0, 2, 1], [false, true, false]), name);
+    sagittal.write(&scans.join("sagittal"), &turned([1, 2, 0], [false, true, true]), name);
+    tilted.write(&scans.join("tilted"), &voxels, name);
+    let ran = predict(folder.path(), "scans --measure --format mask,dicom-seg,dicom-sr");
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    for series in ["axial", "coronal", "sagittal", "tilted"] {
+        let out = |ending: &str| folder.path().join("out").join(format!("{series}{ending}"));
+        let mask = nifti::read(&out("_seg.nii.gz")).unwrap();
+        let mut rest = mask.voxels.clone();
+        let points = marked(&out("_seg.dcm"));
+        assert!(points.len() > 1000, "{series}: {}", points.len());
+        for (label, [x, y, z]) in points {
+            let index = mask.geometry.unworld([-x, -y, z]).unwrap();
+            let nearest = index.map(|part| part.round() as usize);
+            assert!(index.iter().zip(nearest).all(|(at, near)| (at - near as f64).abs() < 0.02), "{index:?}");
+            let level: vertebrae::anatomy::Level = label.parse().unwrap();
+            assert_eq!(rest[nearest], f32::from(vertebrae::measurement::number(level)), "{series}: {label}");
+            rest[nearest] = 0.0;
+        }
+        // And none is left unmarked.
+        assert!(rest.iter().all(|&value| value == 0.0), "{series}");
+
+        let report = dicom_object::open_file(out("_sr.dcm")).unwrap();
+        assert_eq!(report.element(tags::PATIENT_NAME).unwrap().to_str().unwrap(), "Sp\u{ee}ne^Phantom");
+        let mut said = Vec::new();
+        numbers_of(&report, &mut said);
+        let document: Value =
+            serde_json::from_slice(&std::fs::read(out(".vertebrae.json")).unwrap()).unwrap();
+        let found = document["vertebrae"].as_array().unwrap();
+        for vertebra in found {
+            let expected = [
+                ("Certainty of Finding", (vertebra["confidence"].as_f64().unwrap() * 1000.0).round() / 10.0),
+                ("Height", vertebra["measured"]["heights_mm"]["anterior"].as_f64().unwrap_or(f64::NAN)),
+                ("Attenuation Coefficient", vertebra["measured"]["hu"]["mean"].as_f64().unwrap_or(f64::NAN)),
+            ];
+            for (name, value) in expected.into_iter().filter(|(_, value)| value.is_finite()) {
+                assert!(said.iter().any(|(said, number)| said == name && *number == value), "{name} {value}");
+            }
+        }
+        assert_eq!(said.iter().filter(|(name, _)| name == "Certainty of Feature").count(), found.len());
+    }
+    // A second run has nothing to do, and results are no scans.
+    let again = predict(folder.path(), "scans --measure --format mask,dicom-seg,dicom-sr --resume");
+    assert!(again.stderr.contains("4 done before"), "{}", again.stderr);
+    let own = predict(folder.path(), "out");
+    assert!(own.stderr.contains("out holds no .nii.gz"), "{}", own.stderr);
+}
+
+#[test]
+fn dicom_results_of_a_file_that_is_no_dicom_are_left_out_with_a_word() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(root().join("testing_dataset/phantom-11-001.nii.gz"), folder.path().join("a.nii.gz"))
+        .unwrap();
+    let ran = predict(folder.path(), "a.nii.gz --format dicom-seg,dicom-sr");
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let sentence = "a_sr.dcm is not written: a.nii.gz is no folder of DICOM slices";
+    assert!(ran.stderr.contains(sentence), "{}", ran.stderr);
+    assert!(!folder.path().join("out/a_seg.dcm").exists());
+    let again = predict(folder.path(), "a.nii.gz --format dicom-seg,dicom-sr --resume");
+    assert!(!again.stdout.contains("a.nii.gz"), "{}", again.stdout);
+}
+
+/// Names and values of all numbers of a report.
+fn numbers_of(object: &dicom_object::InMemDicomObject, said: &mut Vec<(String, f64)>) {
+    use dicom_dictionary_std::tags;
+    let first = |tag| object.get(tag).and_then(|element| element.items()?.first());
+    if let Some(value) = first(tags::MEASURED_VALUE_SEQUENCE) {
+        let name = first(tags::CONCEPT_NAME_CODE_SEQUENCE).unwrap().get(tags::CODE_MEANING).unwrap();
+        let number = value.get(tags::NUMERIC_VALUE).unwrap().to_float64().unwrap();
+        said.push((name.to_str().unwrap().trim().to_owned(), number));
+    }
+    for child in object.get(tags::CONTENT_SEQUENCE).and_then(|element| element.items()).unwrap_or_default() {
+        numbers_of(child, said);
+    }
 }

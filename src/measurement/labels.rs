@@ -12,12 +12,18 @@ use crate::scan::Frame;
 /// The number of S2, which has none of its own in VerSe: the sacrum's.
 const SACRUM: u8 = 26;
 
-/// VerSe's number of the vertebra for every stored voxel within the outline of its body, 0 elsewhere. A body without an
+/// VerSe's number of the vertebra for every stored voxel within the outline of its body, 0 elsewhere; see [`bodies`].
+pub fn labels(found: &[Centroid], measurements: &Measurements, frame: &Frame) -> Array3<u8> {
+    let numbers: Vec<u8> = std::iter::once(0).chain(found.iter().map(|found| number(found.level))).collect();
+    bodies(found, measurements, frame).mapv(|body| numbers[usize::from(body)])
+}
+
+/// For every stored voxel, which of the vertebrae it lies in, counted from 1, and 0 outside of all. A body without an
 /// outline (the first two of the neck, the sacrum's, those that are cut by the scan's end) is a ball of its usual size around its
 /// centre, cut where the next centre is nearer.
 ///
 /// `found` is what was measured, in mm from the first voxel in LPS order; the result has the shape and the order of the file.
-pub fn labels(found: &[Centroid], measurements: &Measurements, frame: &Frame) -> Array3<u8> {
+pub fn bodies(found: &[Centroid], measurements: &Measurements, frame: &Frame) -> Array3<u8> {
     let stored = &frame.stored;
     let mut labels = Array3::zeros(stored.shape);
     let centres: Vec<[f64; 3]> = found.iter().map(|found| frame.to_stored(found.mm)).collect();
@@ -52,7 +58,7 @@ pub fn labels(found: &[Centroid], measurements: &Measurements, frame: &Frame) ->
                         }
                     };
                     if within {
-                        labels[voxel] = number(found.level);
+                        labels[voxel] = index as u8 + 1;
                     }
                 }
             }

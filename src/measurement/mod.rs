@@ -25,7 +25,7 @@ pub use self::alignment::{Alignment, Angle};
 pub use self::aorta::{Contrast, Phase};
 pub use self::density::Density;
 pub use self::fracture::{Form, Fracture, grade};
-pub use self::labels::{labels, number};
+pub use self::labels::{bodies, labels, number};
 
 /// Width and depth of a body as shares of its level's diameter.
 const WIDE: f64 = 1.2;

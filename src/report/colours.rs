@@ -29,7 +29,7 @@ pub fn write(path: &Path, levels: &[Level]) -> Result<()> {
     })
 }
 
-fn colour(level: Level) -> [u8; 3] {
+pub(super) fn colour(level: Level) -> [u8; 3] {
     let [red, green, blue] = match level.region() {
         Region::Cervical => [240, 120, 90],
         Region::Thoracic => [100, 190, 110],

@@ -4,6 +4,7 @@ mod boxplot;
 mod canvas;
 pub mod collection;
 pub mod colours;
+pub mod dicom;
 mod evidence;
 pub mod layout;
 mod measure;

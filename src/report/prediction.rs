@@ -69,7 +69,7 @@ impl Document {
     pub fn of(
         pipeline: &Pipeline,
         scan: &Scan,
-        prediction: Prediction,
+        prediction: &Prediction,
         input: File,
         seconds: f64,
     ) -> Document {
@@ -83,11 +83,11 @@ impl Document {
             device: pipeline.device.to_string(),
             seconds: rounded(seconds, 2),
             vertebrae: prediction.vertebrae.iter().map(Vertebra::of).collect(),
-            shift: prediction.shift.map(|shift| Shift::of(&shift)),
+            shift: prediction.shift.as_ref().map(Shift::of),
             turned: prediction.turned,
-            intensities: prediction.intensities,
+            intensities: prediction.intensities.clone(),
             measurements: None,
-            warnings: prediction.warnings,
+            warnings: prediction.warnings.clone(),
         }
     }
 }
@@ -246,6 +246,16 @@ pub fn is_current(path: &Path, sha256: &str, series: Option<&str>, models: &[Fil
             && (!measured || made.measurements.is_some())
             && same
     })
+}
+
+/// Whether the document `path` names any vertebra.
+pub fn has_vertebrae(path: &Path) -> bool {
+    #[derive(Deserialize)]
+    struct Named {
+        vertebrae: Vec<serde::de::IgnoredAny>,
+    }
+    let named = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Named>(&bytes).ok());
+    named.is_some_and(|named| !named.vertebrae.is_empty())
 }
 
 /// The scan that the document `path` is of, if it is one.

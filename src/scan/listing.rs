@@ -112,13 +112,11 @@ fn walk(folder: &Path, dicom: bool) -> Result<Listing> {
                 continue;
             }
         };
-        if !entry.file_type().is_file() {
+        if !entry.file_type().is_file() || is_own_result(entry.path()) {
             continue;
         }
         if is_scan(entry.path()) {
-            if !is_own_result(entry.path()) {
-                paths.insert(entry.into_path());
-            }
+            paths.insert(entry.into_path());
         } else if let Some(series) = entry.path().parent().filter(|_| dicom) {
             // One slice tells; the rest of a large series need not be opened.
             if !paths.contains(series) && dicom::is_dicom(entry.path()) {
@@ -186,10 +184,11 @@ fn without<'a>(file: &'a str, ending: &str) -> Option<&'a str> {
     file.get(at..).filter(|end| end.eq_ignore_ascii_case(ending)).map(|_| &file[..at])
 }
 
-/// Whether a file is a labelled spine of an earlier run: results may lie among the scans.
-fn is_own_result(path: &Path) -> bool {
+/// Whether a file is a labelled spine or a report of an earlier run: results may lie among the scans.
+pub(super) fn is_own_result(path: &Path) -> bool {
     let name = name(path);
-    let Some(scan) = name.strip_suffix("_seg") else { return false };
+    let endings = ["_seg", "_seg.dcm", "_sr.dcm"];
+    let Some(scan) = endings.iter().find_map(|ending| name.strip_suffix(ending)) else { return false };
     path.with_file_name(format!("{scan}.vertebrae.json")).is_file()
 }
 
@@ -213,7 +212,7 @@ mod tests {
     fn scans_are_found_in_subfolders_in_path_order_and_hidden_files_are_passed_over() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("a")).unwrap();
-        let results = ["a/z_seg.nii.gz", "a/z.vertebrae.json"];
+        let results = ["a/z_seg.nii.gz", "a/z_sr.dcm", "a/z.vertebrae.json"];
         for file in
             ["b.nii.gz", "a/z.nii.gz", "a/z.lml", ".c.nii.gz", "b_seg.nii.gz"].into_iter().chain(results)
         {

@@ -22,7 +22,12 @@ pub struct Series {
     pub origin: [f64; 3],
     /// How far each slice is moved along y against the one before: a tilted gantry.
     pub shear: f64,
+    /// Where columns count to, rows, and slices, in LPS; of one file with frames they are the patient's axes.
+    pub directions: [[f64; 3]; 3],
 }
+
+/// Columns to the left, rows to the back, slices to the head.
+pub const AXIAL: [[f64; 3]; 3] = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
 
 impl Series {
     /// Writes `voxels` as the frames of one file (enhanced CT), the last slice first, places in functional groups.
@@ -83,9 +88,11 @@ impl Series {
         std::fs::create_dir_all(folder).unwrap();
         let (columns, rows, _) = voxels.dim();
         for (index, slice) in voxels.axis_iter(Axis(2)).enumerate() {
-            let [x, y, z] = self.origin;
             let step = index as f64;
-            let position = [x, y + step * self.shear, z + step * self.spacing[2]];
+            let [columns_to, rows_to, slices_to] = self.directions;
+            let mut position: [f64; 3] =
+                std::array::from_fn(|axis| self.origin[axis] + step * self.spacing[2] * slices_to[axis]);
+            position[1] += step * self.shear;
             // Stored as scanners do: Hounsfield units above -1024, row by row.
             let pixels: Vec<u16> = slice.t().iter().map(|&value| (value + 1024) as u16).collect();
             let instance = format!("{}.{}", self.uid, index + 1);
@@ -94,10 +101,13 @@ impl Series {
                 text(VR::UI, tags::SOP_INSTANCE_UID, &instance),
                 text(VR::CS, tags::MODALITY, "CT"),
                 text(VR::LO, tags::SERIES_DESCRIPTION, &self.description),
+                text(VR::UI, tags::STUDY_INSTANCE_UID, "1.2.826.0"),
+                text(VR::PN, tags::PATIENT_NAME, "Sp\u{ee}ne^Phantom"),
+                text(VR::CS, tags::SPECIFIC_CHARACTER_SET, "ISO_IR 100"),
                 text(VR::UI, tags::SERIES_INSTANCE_UID, &self.uid),
                 text(VR::IS, tags::SERIES_NUMBER, "2"),
                 text(VR::DS, tags::IMAGE_POSITION_PATIENT, &joined(&position)),
-                text(VR::DS, tags::IMAGE_ORIENTATION_PATIENT, &joined(&[1.0, 0.0, 0.0, 0.0, 1.0, 0.0])),
+                text(VR::DS, tags::IMAGE_ORIENTATION_PATIENT, &joined(&[columns_to, rows_to].concat())),
                 text(VR::DS, tags::PIXEL_SPACING, &joined(&[self.spacing[1], self.spacing[0]])),
                 text(VR::DS, tags::RESCALE_INTERCEPT, "-1024"),
                 text(VR::DS, tags::RESCALE_SLOPE, "1"),

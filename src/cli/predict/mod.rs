@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::{Args, ValueEnum};
 
-use self::output::Output;
+use self::output::{Output, Results};
 use super::bar::Progress;
 use super::interrupt::{Interrupt, Interrupted};
 use super::options::{Computing, Sharding};
@@ -19,10 +19,11 @@ use vertebrae::batch::{Failures, guarded, read_ahead};
 use vertebrae::pipeline::{Models, Pipeline};
 use vertebrae::progress::{Observer, Stage};
 use vertebrae::report::collection::Collection;
+use vertebrae::report::dicom::Moment;
 use vertebrae::report::layout::{self, Layout};
 use vertebrae::report::prediction::{self, Document, Vertebra, is_current};
 use vertebrae::report::run::{self, Run as Record};
-use vertebrae::scan::{self, Listing, Scan};
+use vertebrae::scan::{self, Listing, Scan, dicom};
 
 #[derive(Args)]
 pub struct Predict {
@@ -189,15 +190,14 @@ impl Predict {
         // A scan that cannot be read is tried again, and says why.
         let Ok(sha256) = scan::sha256(path) else { return false };
         let (stem, _) = layout.free(&self.output, path, &sha256);
-        let complete = |output: &Output| output.path(&self.output, &stem).is_file();
+        let document = layout::document(&self.output, &stem);
+        let complete = |output: &Output| {
+            let none = output.is_dicom() && !(path.is_dir() && prediction::has_vertebrae(&document));
+            none || output.path(&self.output, &stem).is_file()
+        };
         // The document is written last and says of what and with what.
-        is_current(
-            &layout::document(&self.output, &stem),
-            &sha256,
-            self.series.as_deref(),
-            models,
-            self.measure,
-        ) && self.format.iter().all(complete)
+        is_current(&document, &sha256, self.series.as_deref(), models, self.measure)
+            && self.format.iter().all(complete)
     }
 
     /// Takes away what an earlier run left of a scan that can be used no longer: it is of another content.
@@ -223,7 +223,8 @@ impl Predict {
         let Read { scan, sha256, seconds } = read;
         let mut prediction = run.pipeline.predict_observed(&scan, &mut Parts { progress, note })?;
         // Outlines are what masks are made of.
-        let measurements = (self.measure || self.format.contains(&Output::Mask)).then(|| {
+        let outlined = self.format.iter().any(|output| output.is_outlined());
+        let measurements = (self.measure || outlined).then(|| {
             progress.part(&format!("{}{note}", Stage::Measuring));
             prediction.measure(&scan)
         });
@@ -237,16 +238,28 @@ impl Predict {
                 stem.display()
             ));
         }
+        let refers = path.is_dir() && self.format.iter().any(|output| output.is_dicom());
+        let results = Results {
+            path,
+            scan: &scan,
+            prediction: &prediction,
+            measurements: measurements.as_ref(),
+            source: refers.then(|| dicom::source(path, self.series.as_deref())).transpose()?,
+            now: moment(),
+        };
+        let mut remarks = Vec::new();
         for output in &self.format {
-            let remark =
-                output.write(&self.output, path, &stem, &scan, &prediction, measurements.as_ref())?;
-            prediction.warnings.extend(remark);
+            remarks.extend(output.write(&self.output, &stem, &results)?);
         }
         let input = File { path: path.to_owned(), sha256 };
         let seconds = seconds + begin.elapsed().as_secs_f64();
-        let mut document = Document::of(&run.pipeline, &scan, prediction, input, seconds);
-        if let Some(measurements) = measurements.filter(|_| self.measure) {
-            document = document.measured(&measurements, &scan.frame);
+        let mut document = Document::of(&run.pipeline, &scan, &prediction, input, seconds);
+        document.warnings.extend(remarks);
+        if let Some(measurements) = measurements.as_ref().filter(|_| self.measure) {
+            document = document.measured(measurements, &scan.frame);
+        }
+        for output in &self.format {
+            output.write_of(&document, &self.output, &stem, &results)?;
         }
         artifact::write_json(&layout::document(&self.output, &stem), &document)?;
         Ok(document)
@@ -291,6 +304,12 @@ impl Predict {
         });
         Ok(())
     }
+}
+
+/// Now, where the clock on the wall says so.
+fn moment() -> Moment {
+    let now = jiff::Zoned::now();
+    Moment { date: now.strftime("%Y%m%d").to_string(), time: now.strftime("%H%M%S").to_string() }
 }
 
 fn read(path: &Path, series: Option<&str>) -> Result<Read> {

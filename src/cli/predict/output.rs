@@ -8,9 +8,12 @@ use clap::ValueEnum;
 use vertebrae::anatomy::Level;
 use vertebrae::annotation::Centroid;
 use vertebrae::annotation::landmark::{Format, Landmark};
-use vertebrae::measurement::{Measurements, labels};
+use vertebrae::measurement::{Measurements, bodies, labels};
 use vertebrae::pipeline::{Located, Prediction};
+use vertebrae::report::dicom::{self, Moment};
+use vertebrae::report::prediction::Document;
 use vertebrae::report::{self, colours, layout};
+use vertebrae::scan::dicom::Source;
 use vertebrae::scan::{Scan, nifti};
 use vertebrae::spine::NAMES_SPACING;
 use vertebrae::straighten::Even;
@@ -33,6 +36,10 @@ pub enum Output {
     /// NAME_seg.nii.gz: the bodies within their measured end plates and walls with VerSe's numbers, in the scan's own grid;
     /// NAME_seg.ctbl: their names and colours for 3D Slicer
     Mask,
+    /// NAME_seg.dcm: the same as a DICOM segmentation, of a folder of DICOM slices
+    DicomSeg,
+    /// NAME_sr.dcm: names, places and measurements as a DICOM structured report (TID 1500), of a folder of DICOM slices
+    DicomSr,
     /// NAME.png: the spine from the side and from the front, with its names
     Preview,
     /// NAME_evidence.png: the straightened spine with ribs and sacrum, with names, how sure they are and
@@ -42,6 +49,22 @@ pub enum Output {
 
 /// Hounsfield units shown black and white in previews: organs dark, bone bright, one scan like the next.
 const WINDOW: [f32; 2] = [-200.0, 800.0];
+
+/// What is written of a scan.
+pub struct Results<'a> {
+    /// Where the scan was read from.
+    pub path: &'a Path,
+    /// The scan.
+    pub scan: &'a Scan,
+    /// What was found.
+    pub prediction: &'a Prediction,
+    /// What was measured, where outlines or measurements are asked for.
+    pub measurements: Option<&'a Measurements>,
+    /// The slices that DICOM files refer to, where such are asked for of a folder of slices.
+    pub source: Option<Source>,
+    /// When.
+    pub now: Moment,
+}
 
 impl Output {
     /// The file for a scan whose results go to `stem`.
@@ -54,25 +77,29 @@ impl Output {
             Output::Verse => "_ctd.json",
             Output::Lml => ".lml",
             Output::Mask => "_seg.nii.gz",
+            Output::DicomSeg => "_seg.dcm",
+            Output::DicomSr => "_sr.dcm",
             Output::Preview => ".png",
             Output::Evidence => "_evidence.png",
         };
         layout::with_ending(folder, stem, ending)
     }
 
-    /// Writes the file of a scan that was read from `path` into `folder`, its results named by `stem`, and returns what is to be
-    /// said of it. The document is not written here: it comes last and
-    /// says that the others are complete.
-    pub fn write(
-        self,
-        folder: &Path,
-        path: &Path,
-        stem: &Path,
-        scan: &Scan,
-        prediction: &Prediction,
-        measurements: Option<&Measurements>,
-    ) -> Result<Option<String>> {
+    /// Whether it is made of folders of DICOM slices only, and of those with vertebrae.
+    pub fn is_dicom(self) -> bool {
+        matches!(self, Output::DicomSeg | Output::DicomSr)
+    }
+
+    /// Whether it is made of the bodies' outlines.
+    pub fn is_outlined(self) -> bool {
+        matches!(self, Output::Mask | Output::DicomSeg)
+    }
+
+    /// Writes the file into `folder`, its name made of `stem`, and returns what is to be said of it. What is made of the document
+    /// comes after it, in [`Output::write_of`].
+    pub fn write(self, folder: &Path, stem: &Path, results: &Results) -> Result<Option<String>> {
         let target = self.path(folder, stem);
+        let Results { path, scan, prediction, measurements, source, now } = results;
         let (Scan { volume, frame, .. }, spine) = (scan, &prediction.spine);
         match self {
             Output::Json => {}
@@ -92,6 +119,21 @@ impl Output {
                     colours::write(&layout::with_ending(folder, stem, "_seg.ctbl"), &levels)?;
                 }
             }
+            Output::DicomSeg | Output::DicomSr if source.is_none() => {
+                return Ok(Some(format!(
+                    "{} is not written: {} is no folder of DICOM slices",
+                    target.display(),
+                    path.display()
+                )));
+            }
+            Output::DicomSeg => {
+                let found = spine.centroids();
+                if let (Some(source), Some(measurements)) = (source, measurements) {
+                    let levels: Vec<Level> = found.iter().map(|found| found.level).collect();
+                    dicom::segmentation(&target, source, &bodies(&found, measurements, frame), &levels, now)?;
+                }
+            }
+            Output::DicomSr => {}
             Output::Markups | Output::Csv | Output::Fcsv | Output::Verse | Output::Lml => {
                 let landmarks: Vec<Landmark> = prediction.vertebrae.iter().map(Located::landmark).collect();
                 let left_out = Format::of(&target)?.write(&target, &landmarks, Some(&frame.stored))?;
@@ -102,5 +144,16 @@ impl Output {
             }
         }
         Ok(None)
+    }
+
+    /// Writes what is made of the document.
+    pub fn write_of(self, document: &Document, folder: &Path, stem: &Path, results: &Results) -> Result<()> {
+        let target = self.path(folder, stem);
+        match (self, &results.source) {
+            (Output::DicomSr, Some(source)) if !document.vertebrae.is_empty() => {
+                dicom::structured(&target, source, document, &results.now)
+            }
+            _ => Ok(()),
+        }
     }
 }

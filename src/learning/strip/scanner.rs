@@ -61,10 +61,11 @@ const RADIUS: [f64; 2] = [8.0, 18.0];
 const BESIDE: [f64; 2] = [-45.0, 45.0];
 const BEFORE: [f64; 2] = [-45.0, 5.0];
 const CONTRAST: [f64; 2] = [150.0, 450.0];
-const STENT: f64 = 0.3;
+const STENT: f64 = 0.5;
 const WIRE: f32 = 1600.0;
-/// A vessel keeps so many mm from the course, where the bodies are.
-const CLEAR: f64 = 20.0;
+/// A vessel's wall keeps so many mm from the course, where the bodies are: an aorta lies against the side of thoracic
+/// ones, whose half width is 13 mm.
+const CLEAR: [f64; 2] = [13.0, 22.0];
 
 /// Paints a bright vessel beside the spine into a block, at times; aneurysms and stents are as bright as
 /// bone, and few annotated scans have any.
@@ -73,11 +74,8 @@ pub(crate) fn with_vessel(block: &mut Block, across: &Across, random: &mut Legac
         return;
     }
     let radius = between(random, RADIUS);
-    let mut at = [between(random, BESIDE), between(random, BEFORE)];
-    let away = at[0].hypot(at[1]).max(1.0);
-    if away < CLEAR + radius {
-        at = at.map(|part| part * (CLEAR + radius) / away);
-    }
+    let at = [between(random, BESIDE), between(random, BEFORE)];
+    let clear = between(random, CLEAR);
     let lean = [0.1 * random.normal(), 0.1 * random.normal()];
     let brightness = between(random, CONTRAST) as f32;
     let stent = random.uniform() < STENT;
@@ -87,9 +85,9 @@ pub(crate) fn with_vessel(block: &mut Block, across: &Across, random: &mut Legac
     for step in start..end.min(length) {
         let off = 1.5 * (step as f64 - length as f64 / 2.0);
         let middle = [at[0] + lean[0] * off, at[1] + lean[1] * off];
-        if middle[0].hypot(middle[1]) < CLEAR {
-            continue;
-        }
+        // It runs around what is in its way.
+        let away = middle[0].hypot(middle[1]).max(1.0);
+        let middle = middle.map(|part| part * f64::max(1.0, (clear + radius) / away));
         for (x, &left) in across.left.iter().enumerate() {
             for (y, &back) in across.back.iter().enumerate() {
                 let distance = (left - middle[0]).hypot(back - middle[1]);

@@ -4,6 +4,7 @@ mod bare;
 mod jpeg_ls;
 mod lengths;
 mod slice;
+mod source;
 mod stack;
 
 use std::collections::{BTreeMap, HashMap};
@@ -17,7 +18,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::slice::is_dicom;
 use self::slice::{Slice, headers};
+pub use self::source::{Reference, Source, source};
 use self::stack::{FEW, Stacked, stack};
+use super::listing::is_own_result;
 use super::{Geometry, Volume, intensity};
 
 /// Reads the CT series of most slices directly in `folder`, indexed `[column, row, slice]`, slices in the order of their
@@ -44,7 +47,7 @@ pub struct Series {
     pub title: String,
 }
 
-/// The DICOM files directly in `folder`, sorted; where there are none, those directly in the folders below it, over
+/// The DICOM files directly in `folder`, sorted, without this program's own results; where there are none, those directly in the folders below it, over
 /// which a series may be spread.
 pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let (mut files, mut folders) = (Vec::new(), Vec::new());
@@ -52,7 +55,7 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
         let path = entry?.path();
         if path.is_dir() {
             folders.push(path);
-        } else if is_dicom(&path) {
+        } else if is_dicom(&path) && !is_own_result(&path) {
             files.push(path);
         }
     }

@@ -25,7 +25,9 @@ pub(crate) struct Slice {
     pub series: String,
     /// SeriesDescription and SeriesNumber, for people.
     pub title: String,
-    /// SOPInstanceUID: copies of a slice have the same.
+    /// SOPClassUID.
+    pub class: String,
+    /// SOPInstanceUID: copies of a slice have the same, and so have the frames of a file.
     pub instance: String,
     /// Rows and columns.
     pub size: [usize; 2],
@@ -187,13 +189,15 @@ impl Slice {
         }
         let description = text(&object, tags::SERIES_DESCRIPTION).unwrap_or_default();
         let number = text(&object, tags::SERIES_NUMBER).unwrap_or_default();
+        let class = text(&object, tags::SOP_CLASS_UID).unwrap_or_default();
         let instance = text(&object, tags::SOP_INSTANCE_UID).unwrap_or_default();
         let slice = |place: Place, frame: Option<u32>, rescale: Option<[f64; 2]>, rescaled: bool| Slice {
             path: path.to_owned(),
             study: text(&object, tags::STUDY_INSTANCE_UID).unwrap_or_default(),
             series: text(&object, tags::SERIES_INSTANCE_UID).unwrap_or_default(),
             title: format!("{number} '{description}'").trim_start().to_owned(),
-            instance: frame.map_or(instance.clone(), |frame| format!("{instance}.{frame}")),
+            class: class.clone(),
+            instance: instance.clone(),
             size: [rows, columns],
             position: place.position,
             directions: place.directions,
@@ -222,6 +226,14 @@ impl Slice {
         let place = Place::of(|tag, _| numbers(&object, tag))?;
         let rescaled = text(&object, tags::RESCALE_SLOPE).is_some();
         Ok(vec![slice(place, None, None, rescaled)])
+    }
+
+    /// Everything in the slice's file but its pixels.
+    pub fn header(&self) -> Result<InMemDicomObject> {
+        let options = OpenFileOptions::new().read_until(tags::PIXEL_DATA);
+        let object = opened(&self.path, self.bare, options)
+            .map_err(|reason| anyhow!("{}: {reason}", self.path.display()))?;
+        Ok(object.into_inner())
     }
 
     /// The file's name, for people.

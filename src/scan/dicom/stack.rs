@@ -101,7 +101,8 @@ fn drop_doubles(
     let mut doubles = Vec::new();
     slices.dedup_by(|later, earlier| {
         let same = (height(later) - height(earlier)).abs() <= SAME;
-        let copy = !later.instance.is_empty() && later.instance == earlier.instance;
+        let copy =
+            !later.instance.is_empty() && later.instance == earlier.instance && later.frame == earlier.frame;
         if same && !copy {
             doubles.push([earlier.name(), later.name()]);
         }
@@ -151,6 +152,7 @@ mod tests {
             study: "1".into(),
             series: "1".into(),
             title: String::new(),
+            class: "1.2.840.10008.5.1.4.1.1.2".into(),
             instance: format!("1.{index}"),
             size: [6, 5],
             position,

@@ -45,12 +45,22 @@ fn main() {
         }
     }
 
+    let nrrd = "NRRD0004\ntype: short\ndimension: 3\nspace: left-posterior-superior\nsizes: 2 2 2\nspace directions: \
+                (1,0,0) (0,1,0) (0,0,2)\nendian: little\nencoding: raw\nspace origin: (0,0,0)\n\n";
+    let metaimage = "NDims = 3\nBinaryData = True\nTransformMatrix = 1 0 0 0 1 0 0 0 1\nOffset = 0 0 0\nElementSpacing = \
+                     1 1 2\nDimSize = 2 2 2\nElementType = MET_SHORT\nElementDataFile = LOCAL\n";
+    for (target, header) in [("nrrd", nrrd), ("metaimage", metaimage)] {
+        let file = [header.as_bytes(), &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]].concat();
+        std::fs::write(folder(target).join("plain"), file).expect("a seed is written");
+    }
+
     let series = series::Series {
         uid: "1.2.3".to_owned(),
         description: "seed".to_owned(),
         spacing: [0.5, 2.0, 3.0],
         origin: [0.0; 3],
         shear: 0.0,
+        directions: series::AXIAL,
     };
     let slices = folder("slices");
     series.write(&slices, &voxels, |index| format!("{index}"));

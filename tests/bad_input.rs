@@ -261,7 +261,7 @@ fn missing_or_wrong_folders_and_models() {
     let folder = tempfile::tempdir().unwrap();
     let sentences = [
         ("gen-detection nowhere samples", "nowhere is no folder"),
-        ("gen-identification . samples", "holds no .nii.gz or .nii scan"),
+        ("gen-identification . samples", "holds no scan (.nii.gz"),
         ("measure . detection.safetensors b.h5", "the detection model detection.safetensors is missing"),
         ("train-detection . . model.h5", "holds no sample"),
         ("train-detection . . model.txt", "model.txt is no model's name; end it in .safetensors or .h5"),

@@ -500,7 +500,7 @@ fn dicom_results_mark_the_masks_voxels_however_the_series_lies_and_say_what_the_
     let again = predict(folder.path(), "scans --measure --format mask,dicom-seg,dicom-sr --resume");
     assert!(again.stderr.contains("4 done before"), "{}", again.stderr);
     let own = predict(folder.path(), "out");
-    assert!(own.stderr.contains("out holds no .nii.gz"), "{}", own.stderr);
+    assert!(own.stderr.contains("out holds no scan"), "{}", own.stderr);
 }
 
 #[test]

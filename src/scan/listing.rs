@@ -50,7 +50,7 @@ impl Listing {
             let mut found = walk(input, true)?;
             if found.scans.len() + found.unreadable.len() == 0 {
                 bail!(
-                    "{} holds no .nii.gz or .nii scan and no DICOM slices, nor do the folders below it",
+                    "{} holds no scan (.nii.gz, .nii, .nrrd, .mha) and no DICOM slices, nor do the folders below it",
                     input.display()
                 );
             }
@@ -82,14 +82,14 @@ pub fn find(folder: &Path) -> Result<Vec<PathBuf>> {
     }
     ensure!(
         !scans.is_empty(),
-        "{} holds no .nii.gz or .nii scan, nor do the folders below it",
+        "{} holds no scan (.nii.gz, .nii, .nrrd, .mha), nor do the folders below it",
         folder.display()
     );
     Ok(scans)
 }
 
 fn walk(folder: &Path, dicom: bool) -> Result<Listing> {
-    ensure!(folder.is_dir(), "{} is no folder; name one that holds .nii.gz scans", folder.display());
+    ensure!(folder.is_dir(), "{} is no folder; name one that holds scans", folder.display());
     let mut paths = BTreeSet::new();
     let mut unreadable = Vec::new();
     for entry in walkdir::WalkDir::new(folder).follow_links(true) {
@@ -156,7 +156,7 @@ fn gather(paths: &mut BTreeSet<PathBuf>) {
 }
 
 /// Endings of files that are scans; the `.img` of a pair belongs to its `.hdr`.
-const ENDINGS: [&str; 4] = [".nii.gz", ".nii", ".hdr.gz", ".hdr"];
+const ENDINGS: [&str; 8] = [".nii.gz", ".nii", ".hdr.gz", ".hdr", ".nrrd", ".nhdr", ".mha", ".mhd"];
 
 /// The file name of a scan without its ending, or the name of a folder of slices.
 pub fn name(path: &Path) -> String {
@@ -258,6 +258,6 @@ mod tests {
     #[test]
     fn a_folder_without_scans_is_an_error_that_names_it() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(find(folder.path()).unwrap_err().to_string().contains("holds no .nii.gz"));
+        assert!(find(folder.path()).unwrap_err().to_string().contains("holds no scan (.nii.gz"));
     }
 }

@@ -6,13 +6,17 @@ mod geometry;
 pub(crate) mod hounsfield;
 mod intensity;
 mod listing;
+pub mod metaimage;
 pub mod nifti;
+pub mod nrrd;
 mod orientation;
 mod plausible;
 mod reduce;
 mod resample;
 mod upright;
+mod voxels;
 
+use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
@@ -119,7 +123,7 @@ impl Frame {
 }
 
 impl Scan {
-    /// Reads a NIfTI file or a folder of DICOM slices and brings it to LPS. Errors name the file, what is wrong with it and
+    /// Reads a file (NIfTI, NRRD, MetaImage) or a folder of DICOM slices and brings it to LPS. Errors name the file, what is wrong with it and
     /// what to do.
     pub fn read(path: &Path) -> Result<Scan, Error> {
         Scan::read_as(path, true, None)
@@ -139,7 +143,12 @@ impl Scan {
             let (volume, series) = dicom::read_series(path, wanted)?;
             (volume, Some(series))
         } else {
-            (nifti::read(path)?, None)
+            let volume = match Format::of(path) {
+                Format::Nifti => nifti::read(path)?,
+                Format::Nrrd => nrrd::read(path)?,
+                Format::MetaImage => metaimage::read(path)?,
+            };
+            (volume, None)
         };
         let stored = volume.geometry.clone();
         plausible::check(&stored, &mut volume.warnings)
@@ -183,9 +192,37 @@ impl Scan {
     }
 }
 
-/// Where the voxels of a NIfTI file or of a folder of DICOM slices lie.
+/// The formats of one file.
+enum Format {
+    Nifti,
+    Nrrd,
+    MetaImage,
+}
+
+impl Format {
+    /// Told by how a file begins or, of a MetaImage, which begins in any way, by its name.
+    fn of(path: &Path) -> Format {
+        let mut start = [0; 5];
+        let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start));
+        let named = |ending: &str| path.extension().is_some_and(|own| own.eq_ignore_ascii_case(ending));
+        if read.is_ok() && nrrd::begins(&start) || named("nrrd") || named("nhdr") {
+            Format::Nrrd
+        } else if named("mha") || named("mhd") {
+            Format::MetaImage
+        } else {
+            Format::Nifti
+        }
+    }
+}
+
+/// Where the voxels of a file or of a folder of DICOM slices lie.
 pub fn geometry(path: &Path) -> Result<Geometry, Error> {
-    let found = if path.is_dir() { dicom::geometry(path) } else { nifti::geometry(path) };
+    let found = match Format::of(path) {
+        _ if path.is_dir() => dicom::geometry(path),
+        Format::Nifti => nifti::geometry(path),
+        Format::Nrrd => nrrd::geometry(path),
+        Format::MetaImage => metaimage::geometry(path),
+    };
     found.map_err(|error| Error::of(path, error))
 }
 

@@ -20,7 +20,7 @@ def predict(scan, output):
         assert sentence.startswith("error: "), ran.stderr
         return sentence
     name = Path(scan).name
-    for ending in (".nii.gz", ".nii", ".hdr", ".img", ".hdr.gz", ".img.gz"):
+    for ending in (".nii.gz", ".nii", ".hdr", ".img", ".hdr.gz", ".img.gz", ".nrrd", ".nhdr", ".mha", ".mhd"):
         name = name.removesuffix(ending)
     return json.loads((Path(output) / f"{name}.vertebrae.json").read_text())
 

@@ -5,8 +5,9 @@ use std::io::Read;
 use anyhow::{Result, bail, ensure};
 use nifti::{Endianness, NiftiHeader, NiftiType, Unit};
 
-use super::{HEADER, HEADER_2, broken};
+use super::{HEADER, HEADER_2};
 use crate::scan::Geometry;
+use crate::scan::voxels::broken;
 
 /// Spacings of a header that differ by more than this share contradict each other.
 const TOLERANCE: f64 = 0.01;

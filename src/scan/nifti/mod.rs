@@ -4,24 +4,18 @@
 mod header;
 mod write;
 
-use std::fs::File;
-use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
-use flate2::bufread::MultiGzDecoder;
-use ndarray::{Array3, Ix3};
-use nifti::{InMemNiftiVolume, IntoNdArray, NiftiHeader};
+use anyhow::{Context, Result};
 
 use self::header::Header;
 pub use self::write::{write, write_labels};
-use super::{Geometry, Volume, intensity};
+use super::voxels::{Stored, open};
+use super::{Geometry, Volume};
 
 /// Bytes of a header of version 1 and of version 2.
 const HEADER: usize = 348;
 const HEADER_2: usize = 540;
-/// Bytes behind the voxels that are read to come to a gzip stream's checksum.
-const TRAILER: u64 = 1 << 20;
 
 /// Reads a scan in its stored axis order, which is also that of the memory (the first axis is contiguous),
 /// `scl_slope` and `scl_inter` applied.
@@ -47,14 +41,10 @@ fn read_unnamed(path: &Path) -> Result<Volume> {
         stream = open(&voxel_path(&path)?)?;
         skip = header.offset;
     }
-    let expected = header.geometry.shape.iter().product::<usize>() * header.kind.size_of();
-    let raw = voxel_bytes(stream, skip, expected)?;
-    let (voxels, replaced) = decode(&header, raw)?;
-    let mut warnings = header.warnings;
-    if replaced > 0 {
-        warnings.push(format!("{replaced} voxels are NaN or infinite and were taken as air"));
-    }
-    Ok(Volume { voxels, geometry: header.geometry, warnings })
+    let Header { geometry, kind, endianness, scale, mut warnings, .. } = header;
+    let stored = Stored { shape: geometry.shape, kind, endianness, scale };
+    let voxels = stored.read(stream, skip, &mut warnings)?;
+    Ok(Volume { voxels, geometry, warnings })
 }
 
 /// The file with the header: of a pair the `.hdr`, whichever of the two was named.
@@ -79,72 +69,14 @@ fn voxel_path(header: &Path) -> Result<PathBuf> {
     })
 }
 
-/// The file's bytes, unzipped when they begin like a gzip stream, whatever the name says.
-fn open(path: &Path) -> Result<Box<dyn Read>> {
-    let file = File::open(path).with_context(|| format!("{} cannot be opened", path.display()))?;
-    let mut file = BufReader::new(file);
-    let start = std::io::BufRead::fill_buf(&mut file)?;
-    ensure!(!start.is_empty(), "the file is empty; copy or export it again");
-    if start.starts_with(&[0x1f, 0x8b]) {
-        Ok(Box::new(MultiGzDecoder::new(file)))
-    } else {
-        Ok(Box::new(file))
-    }
-}
-
-fn broken(error: std::io::Error, what: &str) -> anyhow::Error {
-    use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
-    match error.kind() {
-        UnexpectedEof => anyhow::anyhow!("{what}: the file ends early; copy or export it again"),
-        InvalidData | InvalidInput => {
-            anyhow::anyhow!("{what}: the gzip stream is damaged ({error}); copy or export it again")
-        }
-        _ => anyhow::Error::new(error).context(what.to_owned()),
-    }
-}
-
-/// The bytes of the voxels; no more memory is taken than bytes are there.
-fn voxel_bytes(mut stream: Box<dyn Read>, skip: u64, expected: usize) -> Result<Vec<u8>> {
-    std::io::copy(&mut stream.by_ref().take(skip), &mut std::io::sink())
-        .map_err(|error| broken(error, "its header extension is unreadable"))?;
-    let mut raw = Vec::new();
-    let outcome = stream.by_ref().take(expected as u64).read_to_end(&mut raw);
-    let short = format!("{} of {expected} bytes of voxels are there", raw.len());
-    outcome.map_err(|error| broken(error, &short))?;
-    ensure!(raw.len() == expected, "{short}: the file ends early; copy or export it again");
-    // The checksum of a gzip stream stands at its end; other things may stand behind that.
-    let end = std::io::copy(&mut stream.take(TRAILER), &mut std::io::sink());
-    let damaged = end.is_err_and(|error| error.to_string().contains("checksum"));
-    ensure!(
-        !damaged,
-        "its voxels do not have the checksum that its gzip stream names: it was damaged; copy or export it again"
-    );
-    Ok(raw)
-}
-
-fn decode(header: &Header, raw: Vec<u8>) -> Result<(Array3<f32>, usize)> {
-    let [x, y, z] = header.geometry.shape.map(|size| size as u16);
-    let [scl_slope, scl_inter] = header.scale;
-    let described = NiftiHeader {
-        dim: [3, x, y, z, 1, 1, 1, 1],
-        datatype: header.kind as i16,
-        bitpix: 8 * header.kind.size_of() as i16,
-        scl_slope,
-        scl_inter,
-        endianness: header.endianness,
-        ..NiftiHeader::default()
-    };
-    let stored = InMemNiftiVolume::from_raw_data(&described, raw)?.into_ndarray::<f32>()?;
-    let mut voxels = stored.into_dimensionality::<Ix3>()?;
-    let replaced = intensity::replace_non_finite(&mut voxels)?;
-    Ok((voxels, replaced))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
-    use std::path::PathBuf;
+    use std::fs::File;
+    use std::io::{BufReader, Read, Write};
+
+    use flate2::bufread::MultiGzDecoder;
+    use ndarray::Array3;
 
     fn lps(shape: [usize; 3]) -> Geometry {
         Geometry {

@@ -9,8 +9,9 @@ use nifti::volume::element::DataElement;
 use nifti::writer::WriterOptions;
 use nifti::{NiftiHeader, Unit, XForm};
 
-use super::{HEADER, header_path, open};
+use super::{HEADER, header_path};
 use crate::scan::Geometry;
+use crate::scan::voxels::open;
 
 /// Writes voxels of any NIfTI type as `.nii.gz` with `geometry` as its sform; the file appears
 /// whole or not at all.

@@ -172,10 +172,27 @@ impl Canvas {
         }));
     }
 
+    /// The picture as a JPEG, for a page.
+    pub(crate) fn jpeg(&self, quality: u8) -> Result<Vec<u8>> {
+        let (width, height) = (self.pixels.width() as u16, self.pixels.height() as u16);
+        let mut jpeg = Vec::new();
+        jpeg_encoder::Encoder::new(&mut jpeg, quality).encode(
+            &self.opaque(),
+            width,
+            height,
+            jpeg_encoder::ColorType::Rgb,
+        )?;
+        Ok(jpeg)
+    }
+
+    /// Red, green and blue of every pixel.
+    fn opaque(&self) -> Vec<u8> {
+        self.pixels.pixels().iter().flat_map(|pixel| [pixel.red(), pixel.green(), pixel.blue()]).collect()
+    }
+
     /// Saves the picture; the file appears whole or not at all.
     pub(crate) fn save(&self, path: &Path) -> Result<()> {
-        let pixels = self.pixels.pixels().iter();
-        let opaque: Vec<u8> = pixels.flat_map(|pixel| [pixel.red(), pixel.green(), pixel.blue()]).collect();
+        let opaque = self.opaque();
         crate::artifact::write(path, |file| {
             let mut encoder = png::Encoder::new(file, self.pixels.width(), self.pixels.height());
             encoder.set_color(png::ColorType::Rgb);

@@ -83,7 +83,7 @@ impl Collection {
                 }
                 // A scan that failed in one run and was repaired for the next has its results now.
                 failed.remove(&document.input.path);
-                rows.push(Row::of(&document, &picture(path)));
+                rows.push(Row::of(&document, &picture(path), &beside(path, ".html")));
             }
             Ok(())
         };
@@ -110,8 +110,12 @@ pub fn documents(folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// The picture beside a document: why its vertebrae have their names, or else the preview.
 fn picture(document: &Path) -> PathBuf {
+    let evidence = beside(document, "_evidence.png");
+    if evidence.is_file() { evidence } else { beside(document, ".png") }
+}
+
+/// Another result of the same scan.
+fn beside(document: &Path, ending: &str) -> PathBuf {
     let text = document.to_string_lossy();
-    let stem = text.strip_suffix(DOCUMENT).unwrap_or(&text);
-    let evidence = PathBuf::from(format!("{stem}_evidence.png"));
-    if evidence.is_file() { evidence } else { PathBuf::from(format!("{stem}.png")) }
+    PathBuf::from(format!("{}{ending}", text.strip_suffix(DOCUMENT).unwrap_or(&text)))
 }

@@ -6,6 +6,8 @@ use anyhow::Result;
 use ndarray::{Array2, s};
 
 use super::canvas::{Anchor, Canvas, Rgb};
+use super::plates::{PLATE, Seen, lines};
+use crate::measurement::Measured;
 use crate::spine::{Spine, Vertebra};
 use crate::straighten::{Block, Course, Kind, View, Views, Window};
 
@@ -13,7 +15,7 @@ use crate::straighten::{Block, Course, Kind, View, Views, Window};
 const PITCH: f64 = 1.25;
 const SCALE: usize = 2;
 /// Millimetres beyond the first and the last body.
-const BEYOND: f64 = 45.0;
+pub(super) const BEYOND: f64 = 45.0;
 /// Widths of the margins for names, in pixels.
 const MIDDLE: usize = 150;
 /// Names that are sure, less sure, and not to be relied on.
@@ -21,9 +23,9 @@ const SURE: Rgb = [120, 220, 140];
 const DOUBTED: Rgb = [255, 190, 60];
 const UNSURE: Rgb = [255, 100, 90];
 /// Confidence from which a name is sure, and from which it may be relied on.
-const LIMITS: [f64; 2] = [0.9, 0.5];
+pub(super) const LIMITS: [f64; 2] = [0.9, 0.5];
 /// The second reading is shown if it is at least this likely.
-const CLOSE: f64 = 0.1;
+pub(super) const CLOSE: f64 = 0.1;
 
 /// From the front: all bone from the bodies' front to the back, so that ribs, arches and sacrum show.
 /// From the side: the midline.
@@ -40,8 +42,13 @@ fn views() -> Views {
 }
 
 /// Saves the straightened spine from the front (the patient's right on the left) and from the side, with
-/// names between them, how sure each is, and what else it may be.
-pub fn evidence(path: &Path, spine: &Spine) -> Result<()> {
+/// names between them, how sure each is, and what else it may be; with measured end plates, where there are any.
+pub fn evidence(path: &Path, spine: &Spine, measured: &[Measured]) -> Result<()> {
+    drawn(spine, measured)?.save(path)
+}
+
+/// The same picture, not yet saved.
+pub(super) fn drawn(spine: &Spine, measured: &[Measured]) -> Result<Canvas> {
     let centres: Vec<[f64; 3]> = spine.vertebrae.iter().map(|vertebra| vertebra.mm).collect();
     let line = match centres[..] {
         [[x, y, z]] => vec![[x, y, z + 13.0], [x, y, z - 13.0]],
@@ -51,7 +58,7 @@ pub fn evidence(path: &Path, spine: &Spine) -> Result<()> {
     let (Some(even), Some(course)) = (&spine.even, course) else {
         let mut canvas = Canvas::new(400, 60, [0, 0, 0])?;
         canvas.label([200.0, 30.0], "no vertebra was found", 17.0, Anchor::Middle, UNSURE);
-        return canvas.save(path);
+        return Ok(canvas);
     };
     let views = views();
     let [coronal, sagittal] = views.of(&Block::of(even, &course, &views.columns()));
@@ -64,13 +71,25 @@ pub fn evidence(path: &Path, spine: &Spine) -> Result<()> {
     let pixels_per_mm = SCALE as f32 / PITCH as f32;
     canvas.bearings([0, wide], ["R", "L"], pixels_per_mm);
     canvas.bearings([wide + MIDDLE, wide + MIDDLE + deep], ["A", "P"], pixels_per_mm);
-    for vertebra in &spine.vertebrae {
-        let place = course.place(vertebra.mm);
+    let columns = views.columns();
+    let at = |mm: f64, first: f64| (((mm - first) / PITCH + 0.5) * SCALE as f64) as f32;
+    // A point's pixel from the front and from the side.
+    let pixels = |mm: [f64; 3]| {
+        let place = course.place(mm);
         let y = ((place.along + 0.5) * SCALE as f64) as f32;
-        let at = |mm: f64, first: f64| (((mm - first) / PITCH + 0.5) * SCALE as f64) as f32;
-        let columns = views.columns();
-        let x = at(place.across[0], columns.left[0]);
         let z = at(place.across[1], columns.back[0]) + (wide + MIDDLE) as f32;
+        [[at(place.across[0], columns.left[0]), y], [z, y]]
+    };
+    for body in measured {
+        for (view, seen) in [Seen::FromTheFront, Seen::FromTheSide].into_iter().enumerate() {
+            for ends in lines(body, seen) {
+                let [from, to] = ends.map(|end| pixels(end)[view]);
+                canvas.line(from, to, 1.2, PLATE);
+            }
+        }
+    }
+    for vertebra in &spine.vertebrae {
+        let [[x, y], [z, _]] = pixels(vertebra.mm);
         let colour = colour(vertebra);
         canvas.circle([x, y], 3.0, 1.5, colour);
         canvas.circle([z, y], 3.0, 1.5, colour);
@@ -79,10 +98,19 @@ pub fn evidence(path: &Path, spine: &Spine) -> Result<()> {
         let middle = wide as f32 + MIDDLE as f32 / 2.0;
         canvas.label([middle, y], &text(vertebra), 15.0, Anchor::Middle, colour);
     }
-    canvas.save(path)
+    Ok(canvas)
 }
 
-fn colour(vertebra: &Vertebra) -> Rgb {
+/// How the names of such pictures end.
+const ENDING: &str = "_evidence.png";
+
+/// Whether a file is named like one.
+pub(super) fn is_evidence(path: &Path) -> bool {
+    path.to_string_lossy().ends_with(ENDING)
+}
+
+/// The colour of a name, by how sure it is.
+pub(super) fn colour(vertebra: &Vertebra) -> Rgb {
     let [sure, usable] = LIMITS;
     match vertebra.confidence {
         confidence if confidence >= sure => SURE,
@@ -113,6 +141,7 @@ fn paint(canvas: &mut Canvas, view: &Array2<f32>, left: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measurement::Endplate;
     use crate::scan::Grid;
     use crate::straighten::Even;
     use ndarray::Array3;
@@ -140,7 +169,14 @@ mod tests {
             even: Some(even),
             ..Spine::default()
         };
-        evidence(&path, &spine).unwrap();
+        let plate = |z: f64| Some(Endplate { centre: [60.0, 60.0, z], normal: [0.0, 0.0, 1.0] });
+        let measured = Measured {
+            upper_plate: plate(92.0),
+            width: Some(40.0),
+            depth: Some(30.0),
+            ..Measured::default()
+        };
+        evidence(&path, &spine, &[Measured::default(), measured]).unwrap();
         let picture = tiny_skia::Pixmap::load_png(&path).unwrap();
         let grey = |left: f64, along: f64| {
             let x = ((left / PITCH + 87.5 + 0.5) * SCALE as f64) as u32;
@@ -149,8 +185,13 @@ mod tests {
         };
         // T12 is 45 + 30 mm along; the course stands at x = 60.
         assert!(grey(30.0, 75.0) > 230 && grey(-30.0, 75.0) < 40 && grey(30.0, 45.0) < 40);
+        // Its upper end plate lies 12 mm above its centre, in the colour of end plates.
+        let plate = picture
+            .pixel((87.5 * SCALE as f64) as u32, ((63.0 / PITCH + 0.5) * SCALE as f64) as u32)
+            .unwrap();
+        assert!(plate.blue() > plate.red() + 80, "{plate:?}");
         assert_eq!(text(&spine.vertebrae[1]), "T12 0.80 (L1 0.20)");
         assert_eq!(text(&spine.vertebrae[0]), "T11 0.95");
-        evidence(&path, &Spine::default()).unwrap();
+        evidence(&path, &Spine::default(), &[]).unwrap();
     }
 }

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use super::html::{address, escaped};
 use super::measurements;
-use super::prediction::{Document, word};
-use super::thumbnail;
+use super::prediction::{Document, Vertebra, word};
+use super::{evidence, thumbnail};
+use crate::scan::distance;
 
 /// The page around the table: style, heading and the script that sorts.
 const FRAME: &str = include_str!("../../assets/report.html");
@@ -34,11 +36,15 @@ pub struct Row {
     failed: bool,
     seconds: Option<f64>,
     picture: Option<PathBuf>,
+    /// Names to be put on the picture: how far down in it, as a share, with the confidence.
+    marks: Vec<(f64, String, f64)>,
+    /// The scan's own page, where there is one.
+    page: Option<PathBuf>,
 }
 
 impl Row {
-    /// A scan with its results and where its preview would be.
-    pub fn of(document: &Document, picture: &Path) -> Row {
+    /// A scan with its results and where its picture and its own page would be.
+    pub fn of(document: &Document, picture: &Path, page: &Path) -> Row {
         let found = &document.vertebrae;
         let levels = match (found.first(), found.last()) {
             (Some(first), Some(last)) if found.len() > 1 => format!("{}–{}", first.label, last.label),
@@ -60,6 +66,8 @@ impl Row {
             failed: false,
             seconds: Some(document.seconds),
             picture: picture.is_file().then(|| picture.to_owned()),
+            marks: if evidence::is_evidence(picture) { marks(document) } else { Vec::new() },
+            page: page.is_file().then(|| page.to_owned()),
         }
     }
 
@@ -120,10 +128,18 @@ impl Page {
         let picture = row.picture.as_ref().map_or(String::new(), |path| {
             let image = with_picture.then(|| thumbnail::data_address(path).ok()).flatten();
             let inside = image.map_or("picture".to_owned(), |address| {
-                format!("<img src=\"{address}\" alt=\"Spine of {}\" loading=\"lazy\">", escaped(&row.name))
+                let image = format!(
+                    "<img src=\"{address}\" alt=\"Spine of {}\" loading=\"lazy\">",
+                    escaped(&row.name)
+                );
+                image + &overlay(&row.marks)
             });
-            format!("<a href=\"{}\">{inside}</a>", address(path, &self.folder))
+            format!("<a class=\"thumb\" href=\"{}\">{inside}</a>", address(path, &self.folder))
         });
+        let title = row.page.as_ref().map_or_else(
+            || escaped(&row.name),
+            |page| format!("<a href=\"{}\">{}</a>", address(page, &self.folder), escaped(&row.name)),
+        );
         let cell = |value: &str, text: &str| format!("<td data-value=\"{}\">{text}</td>", escaped(value));
         let number = |value: Option<f64>, decimals: usize| {
             let text = value.map_or(String::new(), |value| format!("{value:.decimals$}"));
@@ -134,7 +150,7 @@ impl Page {
             cell(&lines.join(" "), &text.join("<br>"))
         };
         format!(
-            "<tr{}><td>{picture}</td><th scope=\"row\" data-value=\"{name}\">{name}</th>{}{}{}{}{}{}{}{}</tr>\n",
+            "<tr{}><td>{picture}</td><th scope=\"row\" data-value=\"{name}\">{title}</th>{}{}{}{}{}{}{}{}</tr>\n",
             if row.failed { " class=\"failed\"" } else { "" },
             cell(&row.levels, &escaped(&row.levels)),
             number((!row.failed).then_some(row.count as f64), 0),
@@ -149,45 +165,40 @@ impl Page {
     }
 }
 
+/// Where each name belongs in the picture of the evidence, as a share of its height: it is as long as the way through the centres.
+fn marks(document: &Document) -> Vec<(f64, String, f64)> {
+    let found = &document.vertebrae;
+    let mut along = vec![0.0];
+    for pair in found.windows(2) {
+        along.push(along[along.len() - 1] + distance(pair[0].lps, pair[1].lps));
+    }
+    let whole = along[along.len() - 1] + 2.0 * evidence::BEYOND;
+    let mark = |(found, along): (&Vertebra, f64)| {
+        ((along + evidence::BEYOND) / whole, found.label.to_string(), found.confidence)
+    };
+    found.iter().zip(along).map(mark).collect()
+}
+
+/// Names over a picture that is too small for its own.
+fn overlay(marks: &[(f64, String, f64)]) -> String {
+    let [sure, usable] = evidence::LIMITS;
+    let mark = |(down, name, confidence): &(f64, String, f64)| {
+        let class = match *confidence {
+            confidence if confidence >= sure => "",
+            confidence if confidence >= usable => " class=\"doubted\"",
+            _ => " class=\"unsure\"",
+        };
+        format!("<b{class} style=\"top:{:.1}%\">{name}</b>", 100.0 * down)
+    };
+    let names: String = marks.iter().map(mark).collect();
+    if names.is_empty() { names } else { format!("<span aria-hidden=\"true\">{names}</span>") }
+}
+
 /// What is wrong with a picture, a word each.
-fn doubts(document: &Document) -> Vec<String> {
+pub(super) fn doubts(document: &Document) -> Vec<String> {
     let values = document.intensities.as_ref().and_then(|finding| word(&finding.problem));
     let turned = document.turned.as_ref().and_then(word);
     values.into_iter().chain(turned).collect()
-}
-
-/// A text in HTML.
-fn escaped(text: &str) -> String {
-    let mut html = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => html.push_str("&amp;"),
-            '<' => html.push_str("&lt;"),
-            '>' => html.push_str("&gt;"),
-            '"' => html.push_str("&quot;"),
-            letter => html.push(letter),
-        }
-    }
-    html
-}
-
-/// A file as seen from a folder, as an address.
-fn address(path: &Path, folder: &Path) -> String {
-    let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let (path, folder) = (whole(path), whole(folder));
-    let relative = path.strip_prefix(&folder).unwrap_or(&path);
-    let mut address = String::new();
-    for byte in relative.to_string_lossy().bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                address.push(byte as char)
-            }
-            byte => {
-                let _ = write!(address, "%{byte:02X}");
-            }
-        }
-    }
-    address
 }
 
 #[cfg(test)]
@@ -225,13 +236,5 @@ mod tests {
         let page = Page::of(rows, Path::new("."));
         assert!(page.rows[0].failed && page.rows[1].confidence == Some(0.1));
         assert!(page.html().contains(&format!("Shown are the {MOST_ROWS} that need a look first.")));
-    }
-
-    #[test]
-    fn links_are_relative_and_escaped() {
-        let folder = tempfile::tempdir().unwrap();
-        let picture = folder.path().join("a b#1.png");
-        std::fs::write(&picture, "").unwrap();
-        assert_eq!(address(&picture, folder.path()), "a%20b%231.png");
     }
 }

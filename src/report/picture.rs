@@ -6,8 +6,12 @@ use anyhow::Result;
 use ndarray::{Array2, Array3, Axis};
 
 use super::canvas::{Anchor, Canvas, Rgb};
+use super::evidence::colour;
+use super::plates::{PLATE, Seen, lines};
 use crate::annotation::Centroid;
+use crate::measurement::Measured;
 use crate::scan::Grid;
+use crate::spine::Vertebra;
 use crate::straighten::Even;
 
 /// Annotated centroids and what is found.
@@ -50,7 +54,7 @@ pub fn sagittal(
     }
     let right = (MARGIN + width) as f32;
     for centroid in found {
-        let [x, y] = panel.cross(&mut canvas, centroid);
+        let [x, y] = panel.cross(&mut canvas, centroid, FOUND);
         canvas.label([right + 8.0, y], centroid.level.name(), 17.0, Anchor::Left, FOUND);
         canvas.line([x + 7.0, y], [right + 4.0, y], 0.5, FOUND);
     }
@@ -62,14 +66,22 @@ pub fn sagittal(
     canvas.save(path)
 }
 
-/// Saves what was found as seen from the side and from the front (the patient's right on the left), the names
-/// between both; centroids are in mm as the grid counts them.
+/// Saves what was found, in the colours of how sure it is, as seen from the side and from the front (the patient's right on the left), the names
+/// between both, with measured end plates, where there are any; all in mm as the grid counts them.
 ///
 /// `window` holds the intensities shown as black and white; without it each view has its own.
-pub fn preview(path: &Path, even: &Even, found: &[Centroid], window: Option<[f32; 2]>) -> Result<()> {
+pub fn preview(
+    path: &Path,
+    even: &Even,
+    vertebrae: &[Vertebra],
+    measured: &[Measured],
+    window: Option<[f32; 2]>,
+) -> Result<()> {
     let volume = &even.voxels.mapv(f32::from);
     let spacing = even.grid.spacing;
-    let found: &[Centroid] = &on_grid(found, &even.grid);
+    let found: Vec<Centroid> =
+        vertebrae.iter().map(|found| Centroid { level: found.level, mm: found.mm }).collect();
+    let found: &[Centroid] = &on_grid(&found, &even.grid);
     let side = Panel::new(volume, spacing, found, Seen::FromTheSide, AROUND, 0);
     let [width, height] = side.size();
     let front = Panel::new(volume, spacing, found, Seen::FromTheFront, AROUND, width + MARGIN);
@@ -80,31 +92,32 @@ pub fn preview(path: &Path, even: &Even, found: &[Centroid], window: Option<[f32
     canvas.bearings([0, width], ["A", "P"], pixels_per_mm);
     canvas.bearings([width + MARGIN, width + MARGIN + front.size()[0]], ["R", "L"], pixels_per_mm);
     let (left, right) = (width as f32, (width + MARGIN) as f32);
-    for centroid in found {
-        let ([from, _], [to, y]) = (side.cross(&mut canvas, centroid), front.cross(&mut canvas, centroid));
-        canvas.label([(left + right) / 2.0, y], centroid.level.name(), 17.0, Anchor::Middle, FOUND);
-        canvas.line([from + 7.0, y], [left + 12.0, y], 0.5, FOUND);
-        canvas.line([right - 12.0, y], [to - 7.0, y], 0.5, FOUND);
+    for body in measured {
+        for (panel, seen) in [(&side, Seen::FromTheSide), (&front, Seen::FromTheFront)] {
+            for ends in lines(body, seen) {
+                let [from, to] = ends.map(|mm| panel.place(shifted(mm, &even.grid)));
+                canvas.line(from, to, 1.2, PLATE);
+            }
+        }
+    }
+    for (centroid, vertebra) in found.iter().zip(vertebrae) {
+        let colour = colour(vertebra);
+        let [[from, _], [to, y]] = [&side, &front].map(|panel| panel.cross(&mut canvas, centroid, colour));
+        canvas.label([(left + right) / 2.0, y], centroid.level.name(), 17.0, Anchor::Middle, colour);
+        canvas.line([from + 7.0, y], [left + 12.0, y], 0.5, colour);
+        canvas.line([right - 12.0, y], [to - 7.0, y], 0.5, colour);
     }
     canvas.save(path)
 }
 
 /// Centroids in mm from a grid's first voxel.
 fn on_grid(centroids: &[Centroid], grid: &Grid) -> Vec<Centroid> {
-    let on_grid = |centroid: &Centroid| Centroid {
-        mm: std::array::from_fn(|axis| centroid.mm[axis] - grid.origin[axis]),
-        ..*centroid
-    };
-    centroids.iter().map(on_grid).collect()
+    centroids.iter().map(|centroid| Centroid { mm: shifted(centroid.mm, grid), ..*centroid }).collect()
 }
 
-/// From where a panel looks at the patient.
-#[derive(Clone, Copy, PartialEq)]
-enum Seen {
-    /// Anterior left.
-    FromTheSide,
-    /// The patient's right on the left.
-    FromTheFront,
+/// A point in mm from a grid's first voxel.
+fn shifted(mm: [f64; 3], grid: &Grid) -> [f64; 3] {
+    std::array::from_fn(|axis| mm[axis] - grid.origin[axis])
 }
 
 impl Seen {
@@ -186,10 +199,10 @@ impl Panel {
         [self.left as f32 + (a - self.start as f32 + 0.5) * self.scale, (high - 0.5 - z) * self.scale]
     }
 
-    fn cross(&self, canvas: &mut Canvas, centroid: &Centroid) -> [f32; 2] {
+    fn cross(&self, canvas: &mut Canvas, centroid: &Centroid, colour: Rgb) -> [f32; 2] {
         let [x, y] = self.place(centroid.mm);
-        canvas.line([x - 5.0, y - 5.0], [x + 5.0, y + 5.0], 2.0, FOUND);
-        canvas.line([x - 5.0, y + 5.0], [x + 5.0, y - 5.0], 2.0, FOUND);
+        canvas.line([x - 5.0, y - 5.0], [x + 5.0, y + 5.0], 2.0, colour);
+        canvas.line([x - 5.0, y + 5.0], [x + 5.0, y - 5.0], 2.0, colour);
         [x, y]
     }
 }
@@ -263,7 +276,7 @@ mod tests {
             |path: &Path| {
                 sagittal(path, &Array3::zeros((1, 1, 1)), &even(Array3::zeros((1, 1, 1))).grid, &[], &[])
             },
-            |path: &Path| preview(path, &even(Array3::zeros((1, 1, 1))), &[], None),
+            |path: &Path| preview(path, &even(Array3::zeros((1, 1, 1))), &[], &[], None),
         ] {
             draw(&path).unwrap();
             let picture = tiny_skia::Pixmap::load_png(&path).unwrap();
@@ -287,7 +300,7 @@ mod tests {
         for other in [30, 400] {
             let mut volume = Array3::from_elem((6, 6, 6), 30);
             volume.slice_mut(ndarray::s![.., .., 3..]).fill(other);
-            preview(&path, &even(volume), &[], Some([-10.0, 90.0])).unwrap();
+            preview(&path, &even(volume), &[], &[], Some([-10.0, 90.0])).unwrap();
             let picture = tiny_skia::Pixmap::load_png(&path).unwrap();
             let foot = picture.pixel(3, picture.height() - 1).unwrap();
             assert_eq!([foot.red(), foot.green(), foot.blue()], [102; 3]);

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use anyhow::Result;
-use base64::Engine;
 use jpeg_encoder::{ColorType, Encoder};
 use tiny_skia::Pixmap;
 
-/// Height of the copy in pixels, and the JPEG quality at which names are still legible.
-const HEIGHT: u32 = 240;
+use super::html::jpeg_address;
+
+/// Height of the copy in pixels at most, and its JPEG quality. Names are put over it, as they are too small in it.
+const HEIGHT: u32 = 320;
 const QUALITY: u8 = 70;
 
 /// A PNG file as a small JPEG in a `data:` address.
@@ -38,12 +39,13 @@ pub(crate) fn data_address(png: &Path) -> Result<String> {
     }
     let mut jpeg = Vec::new();
     Encoder::new(&mut jpeg, QUALITY).encode(&small, width as u16, height as u16, ColorType::Rgb)?;
-    Ok(format!("data:image/jpeg;base64,{}", base64::engine::general_purpose::STANDARD.encode(jpeg)))
+    Ok(jpeg_address(&jpeg))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine;
 
     #[test]
     fn a_picture_becomes_a_small_one_of_the_same_shape() {
@@ -58,7 +60,7 @@ mod tests {
         // Start of frame: height and width follow its marker, length and precision.
         let frame = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
         let number = |at: usize| u32::from(jpeg[at]) << 8 | u32::from(jpeg[at + 1]);
-        assert_eq!([number(frame + 5), number(frame + 7)], [200, 100]);
+        assert_eq!([number(frame + 5), number(frame + 7)], [250, 125]);
         assert!(data_address(&folder.path().join("b.png")).is_err());
     }
 }

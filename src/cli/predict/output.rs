@@ -6,9 +6,8 @@ use anyhow::Result;
 use clap::ValueEnum;
 
 use vertebrae::anatomy::Level;
-use vertebrae::annotation::Centroid;
 use vertebrae::annotation::landmark::{Format, Landmark};
-use vertebrae::measurement::{Measurements, bodies, labels};
+use vertebrae::measurement::{Measured, Measurements, bodies, labels};
 use vertebrae::pipeline::{Located, Prediction};
 use vertebrae::report::dicom::{self, Moment};
 use vertebrae::report::prediction::Document;
@@ -42,6 +41,8 @@ pub enum Output {
     DicomSr,
     /// NAME.png: the spine from the side and from the front, with its names
     Preview,
+    /// NAME.html: a page with what was found, what needs a look, and the evidence
+    Page,
     /// NAME_evidence.png: the straightened spine with ribs and sacrum, with names, how sure they are and
     /// what else they may be
     Evidence,
@@ -80,6 +81,7 @@ impl Output {
             Output::DicomSeg => "_seg.dcm",
             Output::DicomSr => "_sr.dcm",
             Output::Preview => ".png",
+            Output::Page => ".html",
             Output::Evidence => "_evidence.png",
         };
         layout::with_ending(folder, stem, ending)
@@ -105,11 +107,11 @@ impl Output {
             Output::Json => {}
             Output::Preview => {
                 let seen = spine.even.as_ref().map_or_else(|| Even::of(volume, NAMES_SPACING), Even::clone);
-                let found: Vec<Centroid> = spine.centroids();
                 // Values that are no Hounsfield units are shown in a window of their own.
-                report::preview(&target, &seen, &found, prediction.intensities.is_none().then_some(WINDOW))?;
+                let window = prediction.intensities.is_none().then_some(WINDOW);
+                report::preview(&target, &seen, &spine.vertebrae, bodies_of(*measurements), window)?;
             }
-            Output::Evidence => report::evidence(&target, spine)?,
+            Output::Evidence => report::evidence(&target, spine, bodies_of(*measurements))?,
             Output::Mask => {
                 let found = spine.centroids();
                 if let Some(measurements) = measurements {
@@ -133,7 +135,7 @@ impl Output {
                     dicom::segmentation(&target, source, &bodies(&found, measurements, frame), &levels, now)?;
                 }
             }
-            Output::DicomSr => {}
+            Output::DicomSr | Output::Page => {}
             Output::Markups | Output::Csv | Output::Fcsv | Output::Verse | Output::Lml => {
                 let landmarks: Vec<Landmark> = prediction.vertebrae.iter().map(Located::landmark).collect();
                 let left_out = Format::of(&target)?.write(&target, &landmarks, Some(&frame.stored))?;
@@ -153,7 +155,16 @@ impl Output {
             (Output::DicomSr, Some(source)) if !document.vertebrae.is_empty() => {
                 dicom::structured(&target, source, document, &results.now)
             }
+            (Output::Page, _) => {
+                let measured = bodies_of(results.measurements);
+                report::scan_page(&target, document, &results.prediction.spine, measured)
+            }
             _ => Ok(()),
         }
     }
+}
+
+/// What was measured of each vertebra, if anything was.
+fn bodies_of(measurements: Option<&Measurements>) -> &[Measured] {
+    measurements.map_or(&[], |measurements| &measurements.vertebrae)
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
-use super::options::{Sharding, at_least_one, positive};
+use super::options::{Sharding, at_least_one, positive, share};
 use vertebrae::annotation::lml;
 use vertebrae::phantom::{self, Cohort};
 use vertebrae::{batch, scan};
@@ -28,6 +28,9 @@ pub struct GenPhantom {
     /// Voxels of this many mm in every phantom; without it each has its own
     #[arg(long, value_name = "MM", value_parser = positive)]
     voxel: Option<f64>,
+    /// Share of the bodies from T4 on down that are broken besides: wedged, sunken in the middle or crushed
+    #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
+    fractures: f64,
     #[command(flatten)]
     sharding: Sharding,
 }
@@ -53,7 +56,8 @@ impl GenPhantom {
         };
         let done = AtomicUsize::new(0);
         let failures = batch::for_each(&paths, |index, path| {
-            let phantom = phantom::generate(self.seed, numbers[index], cohort, self.voxel);
+            let phantom =
+                phantom::generate_broken(self.seed, numbers[index], cohort, self.voxel, self.fractures);
             // The annotation first: a scan without one would be an error to the commands that read it.
             lml::write(&lml::beside(path), &phantom.centroids)?;
             scan::nifti::write(path, &phantom.voxels, &phantom.geometry)?;

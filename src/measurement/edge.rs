@@ -51,6 +51,14 @@ impl Curve {
         median(self.places.clone()).unwrap_or(f64::NAN)
     }
 
+    /// The place that this share of all places does not exceed.
+    pub fn quantile(&self, share: f64) -> f64 {
+        let mut sorted = self.places.clone();
+        sorted.sort_by(f64::total_cmp);
+        let index = (share * sorted.len().saturating_sub(1) as f64).round() as usize;
+        sorted.get(index).copied().unwrap_or(f64::NAN)
+    }
+
     /// The place in a column.
     pub fn at(&self, column: usize) -> Option<f64> {
         self.places.get(column.checked_sub(self.columns.start)?).copied()
@@ -195,43 +203,6 @@ fn between(fall: impl Fn(usize, usize) -> f32, column: usize, place: usize, plac
     if bend >= -1e-9 { 0.0 } else { (0.5 * (before - after) / bend).clamp(-0.5, 0.5) }
 }
 
-/// The line `value + slope · (at - middle)` through points of equal weight, those apart from most left out.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Line {
-    pub middle: f64,
-    pub value: f64,
-    pub slope: f64,
-}
-
-impl Line {
-    /// The line through points, fitted again without those that lie further from it than 2.5 times the usual.
-    /// `None` through fewer than three.
-    pub fn through(points: &[(f64, f64)]) -> Option<Line> {
-        let first = Line::fit(points)?;
-        let off = |&(at, value): &(f64, f64)| (value - first.at(at)).abs();
-        let most = (2.5 * median(points.iter().map(off).collect())?).max(0.3);
-        let near: Vec<(f64, f64)> = points.iter().copied().filter(|point| off(point) <= most).collect();
-        Line::fit(&near)
-    }
-
-    fn fit(points: &[(f64, f64)]) -> Option<Line> {
-        if points.len() < 3 {
-            return None;
-        }
-        let count = points.len() as f64;
-        let middle = points.iter().map(|point| point.0).sum::<f64>() / count;
-        let value = points.iter().map(|point| point.1).sum::<f64>() / count;
-        let spread: f64 = points.iter().map(|point| (point.0 - middle).powi(2)).sum();
-        let slope =
-            points.iter().map(|point| (point.0 - middle) * (point.1 - value)).sum::<f64>() / spread.max(1e-9);
-        Some(Line { middle, value, slope })
-    }
-
-    pub fn at(&self, at: f64) -> f64 {
-        self.value + self.slope * (at - self.middle)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,15 +233,5 @@ mod tests {
         let mut picture = Array2::from_elem((9, 20), 100.0);
         picture[[4, 10]] = f32::NAN;
         assert!(curve(picture.view(), 1.0, 0..9, 0..20, 10.0, SOFT_WAY).is_none());
-    }
-
-    #[test]
-    fn a_line_leaves_out_what_lies_apart() {
-        let mut points: Vec<(f64, f64)> =
-            (0..20).map(|at| (f64::from(at), 3.0 + 0.5 * f64::from(at))).collect();
-        points[7].1 = 40.0;
-        let line = Line::through(&points).unwrap();
-        assert!((line.at(0.0) - 3.0).abs() < 1e-6 && (line.slope - 0.5).abs() < 1e-6);
-        assert!(Line::through(&points[..2]).is_none());
     }
 }

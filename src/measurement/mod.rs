@@ -7,6 +7,7 @@ mod alignment;
 mod aorta;
 mod density;
 mod edge;
+mod fit;
 mod fracture;
 mod labels;
 mod outline;
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use self::outline::{Expected, Missing, Outline, Plate};
 use self::site::Site;
-use crate::anatomy::{self, Level};
+use crate::anatomy::{self, Level, Region};
 use crate::annotation::Centroid;
 use crate::scan::{Volume, distance};
 
@@ -34,6 +35,8 @@ const DEEP: f64 = 0.9;
 const APART: f64 = 1.6;
 /// Levels that are outlined: the first two have no body between two discs, the sacrum's have grown together.
 const OUTLINED: [&str; 2] = ["C3", "L6"];
+/// Levels that are graded: those for which Genant's grades were made; further up bodies are wedges by nature.
+const GRADED: [&str; 2] = ["T4", "L6"];
 /// Levels beside which the aorta is looked for.
 const AORTA: [&str; 2] = ["T10", "L4"];
 /// Heights are told of voxels of at most so many mm along the body: in thicker slices an end plate is a guess.
@@ -157,10 +160,6 @@ impl Mineral {
 /// Measures the vertebrae of a volume of Hounsfield units in LPS order, which stand from the head down.
 pub fn measure(volume: &Volume, vertebrae: &[Centroid]) -> Measurements {
     let scale = scale(vertebrae);
-    let within = |level: Level, ends: [&str; 2]| {
-        let [first, last] = ends.map(|name| name.parse::<Level>().ok());
-        first.is_some_and(|first| first <= level) && last.is_some_and(|last| level <= last)
-    };
     let each: Vec<(Measured, Option<Outline>)> = (0..vertebrae.len())
         .into_par_iter()
         .map(|index| {
@@ -194,6 +193,12 @@ pub fn measure(volume: &Volume, vertebrae: &[Centroid]) -> Measurements {
         vertebrae.iter().map(|vertebra| vertebra.level).zip(&measured).collect();
     let alignment = Alignment::of(&named);
     Measurements { vertebrae: measured, contrast, alignment, outlines }
+}
+
+/// Whether a level is one of those from the first to the second.
+fn within(level: Level, ends: [&str; 2]) -> bool {
+    let [first, last] = ends.map(|name| name.parse::<Level>().ok());
+    first.is_some_and(|first| first <= level) && last.is_some_and(|last| level <= last)
 }
 
 /// A body outlined, and what it holds.
@@ -272,6 +277,9 @@ fn graded(measured: &mut [Measured], vertebrae: &[Centroid]) {
     };
     for (index, body) in measured.iter_mut().enumerate() {
         let Some(Heights { anterior, middle, posterior }) = body.heights else { continue };
+        if !within(vertebrae[index].level, GRADED) {
+            continue;
+        }
         let neighbours: Vec<f64> = [beside(index.checked_sub(1), index), beside(Some(index + 1), index)]
             .into_iter()
             .flatten()
@@ -330,6 +338,7 @@ fn expected(vertebrae: &[Centroid], index: usize, scale: f64) -> Expected {
         ],
         depth: DEEP * level.diameter() * scale,
         width: WIDE * level.diameter() * scale,
+        hollow: level.region() != Region::Cervical,
     }
 }
 

@@ -8,7 +8,8 @@ use std::ops::Range;
 
 use ndarray::Array2;
 
-use super::edge::{Curve, Line, SOFT, STIFF, curve, smoothed};
+use super::edge::{Curve, SOFT, STIFF, curve, smoothed};
+use super::fit::{Line, Parabola};
 use super::site::{Site, Window};
 use crate::scan::Volume;
 
@@ -19,6 +20,8 @@ pub(crate) struct Expected {
     pub next: [f64; 2],
     pub depth: f64,
     pub width: f64,
+    /// Whether its plates are hollow, as below the neck.
+    pub hollow: bool,
 }
 
 /// Where a plate can be, as a share of the way to the next centre, and where it is expected: a body's height is some four
@@ -31,6 +34,10 @@ const WALL: [f64; 2] = [0.24, 0.85];
 const CENTRAL: f64 = 0.36;
 /// Half the slab that heights are read in, as a share of the width.
 const SLAB: f64 = 0.15;
+/// The share of the depth at either wall that says nothing of a plate's height.
+const RIMS: f64 = 0.05;
+/// The share of a wall that lies within its corners.
+const CORNER: f64 = 0.9;
 /// Rows nearer to a plate than this show no wall, in mm.
 const RIM: f64 = 2.0;
 /// A cortex thinner than a voxel is seen as a ridge, which falls steepest outside of it: by this share of a voxel on phantoms
@@ -153,7 +160,7 @@ pub(crate) fn upper_plate(volume: &Volume, site: Site, expected: &Expected) -> R
 }
 
 fn window<'a>(volume: &'a Volume, site: &Site, expected: &Expected) -> Window<'a> {
-    let Expected { next: [above, below], depth, width } = *expected;
+    let Expected { next: [above, below], depth, width, .. } = *expected;
     Window::around(
         volume,
         site,
@@ -168,7 +175,7 @@ fn midsagittal(window: &Window, width: f64) -> Array2<f32> {
 
 /// Whether a body is cut by the scan's end, or only not seen.
 fn why(window: &Window, expected: &Expected) -> Missing {
-    let Expected { next: [above, below], depth, width } = *expected;
+    let Expected { next: [above, below], depth, width, .. } = *expected;
     let (low, high) = ([-0.4 * width, -0.45 * depth, -0.5 * below], [0.4 * width, 0.45 * depth, 0.5 * above]);
     if window.sees(low, high) { Missing::Unclear } else { Missing::Partial }
 }
@@ -240,7 +247,7 @@ fn trace(volume: &Volume, site: Site, expected: &Expected) -> Result<Outline, Mi
 }
 
 fn trace_in(window: &Window, site: Site, expected: &Expected) -> Option<Outline> {
-    let Expected { next: [above, below], depth, width } = *expected;
+    let Expected { next: [above, below], depth, width, .. } = *expected;
     let slice = midsagittal(window, width);
     let picture = smoothed(slice.view());
     let plates = |columns: Range<usize>| {
@@ -262,7 +269,10 @@ fn trace_in(window: &Window, site: Site, expected: &Expected) -> Option<Outline>
     let quality = upper.strength().min(lower.strength());
     let upper = plate(window, upper, 1.0, walls, expected)?;
     let lower = plate(window, lower, -1.0, walls, expected)?;
-    let heights = heights(&upper, &lower, walls)?;
+    // A body is slimmest at its waist; its corners, where heights are read, are where its walls reach furthest.
+    let corners =
+        [edge(window, 1, front.quantile(1.0 - CORNER), -1.0), edge(window, 1, back.quantile(CORNER), 1.0)];
+    let heights = heights(&upper, &lower, corners, expected.hollow)?;
 
     // Depth and width at the middle half of the height, where the waist is.
     let quarter = (upper.height - lower.height) / 4.0;
@@ -278,24 +288,25 @@ fn trace_in(window: &Window, site: Site, expected: &Expected) -> Option<Outline>
     Some(Outline { site, upper, lower, walls, sides, width, heights, depth, voxel: window.voxel[2], quality })
 }
 
-/// Heights at the front wall, in the middle and at the back wall: those at the walls on lines through the nearer two fifths, as
-/// corners are rounded or have spurs.
-fn heights(upper: &Plate, lower: &Plate, walls: [f64; 2]) -> Option<[f64; 3]> {
+/// Heights at the front wall, in the middle and at the back wall. Corners are rounded or have spurs, so the first and the last are
+/// those of a curve through all but the rims: a parabola where plates are hollow, and in the neck, whose bodies are too short for
+/// one, lines through the nearer two fifths.
+fn heights(upper: &Plate, lower: &Plate, walls: [f64; 2], hollow: bool) -> Option<[f64; 3]> {
     let share = |back: f64| (back - walls[0]) / (walls[1] - walls[0]);
-    let tall: Vec<(f64, f64)> = upper
-        .profile
-        .iter()
-        .zip(&lower.profile)
-        .map(|(&(back, high), &(_, low))| (back, high - low))
-        .collect();
+    let pairs = upper.profile.iter().zip(&lower.profile);
+    let tall: Vec<(f64, f64)> = pairs.map(|(&(back, high), &(_, low))| (back, high - low)).collect();
     let part = |low: f64, high: f64| -> Vec<(f64, f64)> {
         tall.iter().copied().filter(|&(back, _)| (low..=high).contains(&share(back))).collect()
     };
+    if hollow {
+        let height = Parabola::through(&part(RIMS, 1.0 - RIMS), walls)?;
+        return Some([walls[0], (walls[0] + walls[1]) / 2.0, walls[1]].map(|back| height.at(back)));
+    }
     let middle = part(0.42, 0.58);
     Some([
-        Line::through(&part(0.05, 0.45))?.at(walls[0]),
+        Line::through(&part(RIMS, 0.45))?.at(walls[0]),
         middle.iter().map(|point| point.1).sum::<f64>() / middle.len().max(1) as f64,
-        Line::through(&part(0.55, 0.95))?.at(walls[1]),
+        Line::through(&part(0.55, 1.0 - RIMS))?.at(walls[1]),
     ])
 }
 

@@ -5,6 +5,7 @@
 
 mod course;
 mod disease;
+mod fractures;
 mod girdle;
 mod organs;
 mod randomness;
@@ -57,6 +58,8 @@ pub struct Body {
     pub half: [f64; 3],
     /// The share of its height that is missing at the front, half of it from each end plate.
     pub wedge: f64,
+    /// The share of its height that is missing in the middle, half of it from each end plate.
+    pub dish: f64,
     /// Mean of what was painted in its inner half, in Hounsfield units: spongy bone, and what spurs and screws put there.
     pub density: f64,
     /// Whether it has grown together with the sacrum.
@@ -69,9 +72,23 @@ pub struct Body {
 ///
 /// `voxel` is the size of its voxels in mm; without it every scan has its own.
 pub fn generate(seed: u32, number: usize, cohort: Cohort, voxel: Option<f64>) -> Phantom {
+    generate_broken(seed, number, cohort, voxel, 0.0)
+}
+
+/// The same with a share of its thoracic and lumbar bodies broken: wedged, sunken in the middle or crushed.
+pub fn generate_broken(
+    seed: u32,
+    number: usize,
+    cohort: Cohort,
+    voxel: Option<f64>,
+    fractures: f64,
+) -> Phantom {
     // A prime stride keeps neighbouring seeds from sharing phantoms.
-    let mut random = Legacy::seeded(seed.wrapping_mul(7_368_787).wrapping_add(number as u32));
-    let spine = skeleton::Spine::random(cohort, &mut random);
+    let own = seed.wrapping_mul(7_368_787).wrapping_add(number as u32);
+    let mut random = Legacy::seeded(own);
+    let mut spine = skeleton::Spine::random(cohort, &mut random);
+    // From numbers of their own, so that everything else of the phantom stays.
+    fractures::fracture(&mut spine, fractures, &mut Legacy::seeded(!own));
     let view = match cohort {
         Cohort::Healthy => scanner::View::crop(&spine, &mut random),
         Cohort::Hospital => scanner::View::any(&spine, &mut random),
@@ -86,7 +103,7 @@ pub fn generate(seed: u32, number: usize, cohort: Cohort, voxel: Option<f64>) ->
 /// The form of an annotated body.
 fn body(spine: &skeleton::Spine, parts: &[tissues::Part], centroid: &Centroid) -> Option<Body> {
     let vertebra = spine.vertebra(centroid.level)?;
-    let skeleton::Vertebra { level, centre, left, back, up, half, wedge, joined } = *vertebra;
+    let skeleton::Vertebra { level, centre, left, back, up, half, wedge, dish, joined } = *vertebra;
     let treated = parts.iter().filter(|part| part.density >= disease::CEMENT).any(|part| {
         let [low, high] = part.shape.bounds();
         (0..3).all(|axis| (low[axis] - half[2]..=high[axis] + half[2]).contains(&centre[axis]))
@@ -105,7 +122,7 @@ fn body(spine: &skeleton::Spine, parts: &[tissues::Part], centroid: &Centroid) -
         }
     }
     let density = values.iter().sum::<f64>() / values.len().max(1) as f64;
-    Some(Body { level, mm: centroid.mm, axes: [left, back, up], half, wedge, density, joined, treated })
+    Some(Body { level, mm: centroid.mm, axes: [left, back, up], half, wedge, dish, density, joined, treated })
 }
 
 #[cfg(test)]

@@ -29,8 +29,10 @@ pub(crate) enum Shape {
         axes: [Vector; 3],
         /// Half its extent along each axis.
         half: Vector,
-        /// Share of its height that is missing at the front.
+        /// Share of its height that is missing at the front, falling to none at the back.
         wedge: f64,
+        /// Share of its height that is missing in the middle of its plates, falling to none at the walls.
+        dish: f64,
     },
     /// Flesh around the spine: an ellipse at every height, on points sorted from the head down.
     Trunk {
@@ -72,7 +74,7 @@ impl Shape {
                     length * (length - 1.0) / slope
                 }
             }
-            Shape::Body { centre, axes, half, wedge } => {
+            Shape::Body { centre, axes, half, wedge, dish } => {
                 let from = minus(point, *centre);
                 let [x, y, z]: Vector = std::array::from_fn(|axis| dot(from, axes[axis]));
                 let height = (z / half[2]).abs().min(1.0);
@@ -80,7 +82,8 @@ impl Shape {
                 let radial = ((x / (half[0] * slim)).powi(2) + (y / (half[1] * slim)).powi(2)).sqrt();
                 let side = (radial - 1.0) * half[0].min(half[1]);
                 let front = (0.5 - 0.5 * y / half[1]).clamp(0.0, 1.0);
-                side.max(z.abs() - half[2] * (1.0 - wedge * front))
+                let middle = (1.0 - (x / half[0]).powi(2) - (y / half[1]).powi(2)).max(0.0);
+                side.max(z.abs() - half[2] * (1.0 - wedge * front - dish * middle))
             }
             Shape::Trunk { rings } => {
                 let below = rings
@@ -135,7 +138,7 @@ mod tests {
         let shapes = [
             Shape::Rod { ends: [[0.0; 3], [0.0, 0.0, 10.0]], radii: [3.0, 3.0] },
             Shape::Ellipsoid { centre: [0.0; 3], axes: AXES, radii: [3.0, 4.0, 5.0] },
-            Shape::Body { centre: [0.0; 3], axes: AXES, half: [3.4, 4.0, 5.0], wedge: 0.0 },
+            Shape::Body { centre: [0.0; 3], axes: AXES, half: [3.4, 4.0, 5.0], wedge: 0.0, dish: 0.1 },
             Shape::Trunk { rings: vec![([0.0, 0.0, 20.0], [3.0, 4.0]), ([0.0, 0.0, -20.0], [3.0, 4.0])] },
         ];
         for shape in shapes {

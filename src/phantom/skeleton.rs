@@ -35,6 +35,8 @@ pub struct Vertebra {
     pub half: Vector,
     /// Share of the body's height that has sunk in at the front.
     pub wedge: f64,
+    /// Share of it that has sunk in in the middle of its plates.
+    pub dish: f64,
     /// Whether it has grown together with the sacrum.
     pub joined: bool,
 }
@@ -125,7 +127,7 @@ impl Spine {
                 half[2] *= between(random, 0.75, 1.0);
             }
             let joined = formula == Formula::JoinedFifth && level.name() == "L5";
-            vertebrae.push(Vertebra { level, centre, left, back, up, half, wedge, joined });
+            vertebrae.push(Vertebra { level, centre, left, back, up, half, wedge, dish: 0.0, joined });
             centre = along(centre, step.distance, down);
         }
         Spine { vertebrae, stature: course.stature }

@@ -204,6 +204,7 @@ impl Builder<'_> {
                 axes,
                 half: vertebra.half,
                 wedge: vertebra.wedge,
+                dish: vertebra.dish,
             });
         } else {
             // Front arch and side masses; the body's place is taken by the dens of C2.
@@ -286,7 +287,7 @@ impl Builder<'_> {
         let half = [below.half[0] * 0.98, below.half[1] * 0.98, gap / 2.0 + 1.5];
         let axes = [above.left, above.back, above.up];
         let density = if above.joined { self.densities.marrow } else { self.densities.disc };
-        self.solid(Shape::Body { centre, axes, half, wedge: 0.0 }, density);
+        self.solid(Shape::Body { centre, axes, half, wedge: 0.0, dish: 0.0 }, density);
     }
 
     /// A pair of ribs at every thoracic vertebra: back and out from the joint, around the chest, down

@@ -37,6 +37,8 @@ pub mod annotation;
 pub mod artifact;
 pub mod batch;
 pub mod benchmark;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod decoding;
 pub mod device;
 pub mod evaluation;

@@ -8,14 +8,14 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::options::positive;
-use vertebrae::annotation::{Centroid, lml};
-use vertebrae::artifact;
-use vertebrae::evaluation::REACH;
-use vertebrae::evaluation::accuracy::{Case, Certainty, tables};
-use vertebrae::evaluation::calibration;
-use vertebrae::report::collection;
-use vertebrae::report::prediction;
-use vertebrae::scan;
+use crate::annotation::{Centroid, lml};
+use crate::artifact;
+use crate::evaluation::REACH;
+use crate::evaluation::accuracy::{Case, Certainty, tables};
+use crate::evaluation::calibration;
+use crate::report::collection;
+use crate::report::prediction;
+use crate::scan;
 
 #[derive(Args)]
 pub struct Accuracy {

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::progress::{Observer, Stage};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use vertebrae::progress::{Observer, Stage};
 
 /// A bar on stderr; invisible where stderr is no terminal.
 pub struct Progress {

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::bar::Progress;
 use super::options::{Computing, at_least_one};
-use vertebrae::benchmark;
+use crate::benchmark;
 
 #[derive(Args)]
 pub struct Benchmark {

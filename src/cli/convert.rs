@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use vertebrae::annotation::landmark::Format;
-use vertebrae::scan;
+use crate::annotation::landmark::Format;
+use crate::scan;
 
 #[derive(Args)]
 pub struct Convert {

@@ -7,10 +7,10 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use vertebrae::anatomy::Level;
-use vertebrae::decoding::sequence::body::bodies;
-use vertebrae::decoding::sequence::evidence::Evidence;
-use vertebrae::decoding::sequence::{Flag, Named, decode};
+use crate::anatomy::Level;
+use crate::decoding::sequence::body::bodies;
+use crate::decoding::sequence::evidence::Evidence;
+use crate::decoding::sequence::{Flag, Named, decode};
 
 #[derive(Args)]
 pub struct Decode {

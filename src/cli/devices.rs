@@ -4,7 +4,7 @@ use super::stdout::say;
 use anyhow::Result;
 use clap::Args;
 
-use vertebrae::device::devices;
+use crate::device::devices;
 
 #[derive(Args)]
 pub struct Devices {}

@@ -7,9 +7,9 @@ use clap::Args;
 
 use super::generating::Generation;
 use super::options::{Reading, Sharding, at_least_one, positive, size};
-use vertebrae::annotation::Annotated;
-use vertebrae::sampling::record::Record;
-use vertebrae::sampling::{labelling, npy, patches};
+use crate::annotation::Annotated;
+use crate::sampling::record::Record;
+use crate::sampling::{labelling, npy, patches};
 
 #[derive(Args)]
 pub struct GenDetection {
@@ -56,7 +56,7 @@ impl GenDetection {
         let labelling = labelling::paint(volume.dim().into(), &centroids, self.spacing, kind)?;
         let options = patches::Options { size: self.sample_size, count: self.count, seed: self.seed };
         for (index, patch) in patches::cut(&volume, &labelling, &options)?.iter().enumerate() {
-            let (sample, labelling) = npy::paths(&self.samples, &vertebrae::scan::name(path), index + 1);
+            let (sample, labelling) = npy::paths(&self.samples, &crate::scan::name(path), index + 1);
             npy::write(&sample, &patch.sample)?;
             npy::write(&labelling, &patch.labelling)?;
         }

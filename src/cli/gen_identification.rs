@@ -7,9 +7,9 @@ use clap::Args;
 
 use super::generating::Generation;
 use super::options::{Reading, Sharding, at_least_one, not_negative, positive, size};
-use vertebrae::annotation::Annotated;
-use vertebrae::sampling::record::Record;
-use vertebrae::sampling::{labelling, npy, slabs};
+use crate::annotation::Annotated;
+use crate::sampling::record::Record;
+use crate::sampling::{labelling, npy, slabs};
 
 #[derive(Args)]
 pub struct GenIdentification {
@@ -69,7 +69,7 @@ impl GenIdentification {
         let mut number = 0;
         let cut = slabs::cut(&volume, &labelling, &xs, &options, |slab| {
             number += 1;
-            let (sample, labelling) = npy::paths(&self.samples, &vertebrae::scan::name(path), number);
+            let (sample, labelling) = npy::paths(&self.samples, &crate::scan::name(path), number);
             npy::write(&sample, &slab.sample)?;
             npy::write(&labelling, &slab.labelling)
         })?;

@@ -8,9 +8,9 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use super::options::{Sharding, at_least_one, positive, share};
-use vertebrae::annotation::lml;
-use vertebrae::phantom::{self, Cohort};
-use vertebrae::{batch, scan};
+use crate::annotation::lml;
+use crate::phantom::{self, Cohort};
+use crate::{batch, scan};
 
 #[derive(Args)]
 pub struct GenPhantom {

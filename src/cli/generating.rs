@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::Result;
 
 use super::options::Sharding;
-use vertebrae::sampling::record::Record;
-use vertebrae::{batch, scan};
+use crate::sampling::record::Record;
+use crate::{batch, scan};
 
 /// What is generated from what.
 pub struct Generation<'a> {

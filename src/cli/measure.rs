@@ -9,19 +9,19 @@ use serde::Serialize;
 
 use super::bar::Progress;
 use super::options::{Computing, Cutting, Reading, not_negative, positive, size};
-use vertebrae::analysis::{Analysis, Certainty, Decode, Found, Settings, analyse};
-use vertebrae::anatomy::Region;
-use vertebrae::annotation::{Annotated, Centroid};
-use vertebrae::batch::Failures;
-use vertebrae::decoding::{Thresholds, Vertebra};
-use vertebrae::device::Device;
-use vertebrae::evaluation::{Comparison, REACH, Summary, Tally, compare, numpy_mean};
-use vertebrae::inference::network::Network;
-use vertebrae::inference::tiling::Tiling;
-use vertebrae::network::Input;
-use vertebrae::progress::{Observer, Stage};
-use vertebrae::report::{self, MeasureText};
-use vertebrae::{artifact, scan};
+use crate::analysis::{Analysis, Certainty, Decode, Found, Settings, analyse};
+use crate::anatomy::Region;
+use crate::annotation::{Annotated, Centroid};
+use crate::batch::Failures;
+use crate::decoding::{Thresholds, Vertebra};
+use crate::device::Device;
+use crate::evaluation::{Comparison, REACH, Summary, Tally, compare, numpy_mean};
+use crate::inference::network::Network;
+use crate::inference::tiling::Tiling;
+use crate::network::Input;
+use crate::progress::{Observer, Stage};
+use crate::report::{self, MeasureText};
+use crate::{artifact, scan};
 
 #[derive(Args)]
 pub struct Measure {
@@ -230,7 +230,7 @@ impl Measure {
         let (vertebrae, certainties): (Vec<Vertebra>, Vec<Option<Certainty>>) = found
             .into_iter()
             .map(|Found { vertebra, certainty }| {
-                let mm = frame.to_stored(vertebra.mm).map(vertebrae::decoding::hundredth);
+                let mm = frame.to_stored(vertebra.mm).map(crate::decoding::hundredth);
                 (Vertebra { mm, ..vertebra }, certainty)
             })
             .unzip();

@@ -10,7 +10,7 @@ mod gen_detection;
 mod gen_identification;
 mod gen_phantom;
 mod generating;
-pub mod interrupt;
+mod interrupt;
 mod manual;
 mod measure;
 mod options;
@@ -23,15 +23,58 @@ mod train_detection;
 mod train_identification;
 mod training;
 
+use std::ffi::OsString;
+
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+
+use self::interrupt::{EXIT_CODE, Interrupted};
+
+/// The exit code of a usage error, as clap has it, and of a failure.
+const USAGE: u8 = 2;
+const FAILURE: u8 = 1;
+/// What shells call the end by a closed pipe.
+const BROKEN_PIPE: u8 = 141;
+
+/// Runs the program with these arguments, its own name the first, and says with which code it ends: 0, 1 for a failure, 2 for
+/// wrong usage, 130 after Ctrl-C, 141 where nobody reads what it writes any longer.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let command = match Cli::try_parse_from(arguments) {
+        Ok(command) => command,
+        Err(usage) => {
+            // Where help cannot be written nobody reads it.
+            let _ = usage.print();
+            return u8::try_from(usage.exit_code()).unwrap_or(USAGE);
+        }
+    };
+    if let Err(wrong) = crate::kernels::simd::Isa::wanted() {
+        eprintln!("error: {wrong}");
+        return USAGE;
+    }
+    match command.run() {
+        Ok(()) => 0,
+        // What wrote to a reader that has gone ends as quietly as other programs do.
+        Err(error) if reader_has_gone(&error) => BROKEN_PIPE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            if error.is::<Interrupted>() { EXIT_CODE } else { FAILURE }
+        }
+    }
+}
+
+fn reader_has_gone(error: &anyhow::Error) -> bool {
+    let closed = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+    };
+    error.chain().any(closed)
+}
 
 /// Finds, locates and names the vertebrae in CT scans.
 ///
 /// Not a medical device: results are for research and must not guide treatment.
 #[derive(Parser)]
 #[command(name = "vertebrae", version, arg_required_else_help = true)]
-pub struct Cli {
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -78,7 +121,7 @@ enum Command {
 
 impl Cli {
     /// Runs the chosen subcommand.
-    pub fn run(self) -> Result<()> {
+    fn run(self) -> Result<()> {
         match self.command {
             Command::GenPhantom(command) => command.run(),
             Command::GenDetection(command) => command.run(),

@@ -5,12 +5,12 @@ use std::path::Path;
 use anyhow::Result;
 use clap::Args;
 
-use vertebrae::annotation::Annotated;
-use vertebrae::batch::Shard;
-use vertebrae::device::Device;
-use vertebrae::inference::cutting;
-use vertebrae::inference::tiling::Tiling;
-use vertebrae::memory;
+use crate::annotation::Annotated;
+use crate::batch::Shard;
+use crate::device::Device;
+use crate::inference::cutting;
+use crate::inference::tiling::Tiling;
+use crate::memory;
 
 /// How scans are read.
 #[derive(Args, Clone, Copy)]

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use clap::Args;
 
-use vertebrae::artifact;
-use vertebrae::report::collection::Collection;
+use crate::artifact;
+use crate::report::collection::Collection;
 
 #[derive(Args)]
 pub struct Report {

@@ -9,14 +9,14 @@ use clap::Args;
 
 use super::bar::Progress;
 use super::options::{Computing, at_least_one, not_negative, positive};
-use vertebrae::device::Task;
-use vertebrae::kernels::KernelBackend;
-use vertebrae::learning::strip::{
+use crate::device::Task;
+use crate::kernels::KernelBackend;
+use crate::learning::strip::{
     BodyLesson, Lesson, NameLesson, Sources, State, StripCheckpoint, StripOptions, train_strip,
 };
-use vertebrae::network::StripWeights;
-use vertebrae::network::weights::{Format, Precision};
-use vertebrae::spine::{BODIES_SPACING, NAMES_SPACING};
+use crate::network::StripWeights;
+use crate::network::weights::{Format, Precision};
+use crate::spine::{BODIES_SPACING, NAMES_SPACING};
 
 #[derive(Args)]
 struct Training {

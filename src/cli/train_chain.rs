@@ -8,15 +8,15 @@ use clap::Args;
 
 use super::bar::Progress;
 use super::options::Computing;
-use vertebrae::annotation::Annotated;
-use vertebrae::batch::Failures;
-use vertebrae::evaluation::calibration::{Judged, expected_error};
-use vertebrae::learning::strip::chain::{self, Read, fit, likelihood};
-use vertebrae::network::{Reading, StripWeights};
-use vertebrae::pipeline::Models;
-use vertebrae::scan;
-use vertebrae::spine::Chain;
-use vertebrae::spine::chain::CHAIN;
+use crate::annotation::Annotated;
+use crate::batch::Failures;
+use crate::evaluation::calibration::{Judged, expected_error};
+use crate::learning::strip::chain::{self, Read, fit, likelihood};
+use crate::network::{Reading, StripWeights};
+use crate::pipeline::Models;
+use crate::scan;
+use crate::spine::Chain;
+use crate::spine::chain::CHAIN;
 
 #[derive(Args)]
 pub struct TrainChain {

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::options::{at_least_one, pair};
 use super::training::{Origin, Recipe, Training, Whole};
-use vertebrae::learning::{DetectionLoss, Objective};
+use crate::learning::{DetectionLoss, Objective};
 
 /// What the network sees and answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::options::{at_least_one, not_negative};
 use super::training::{Origin, Recipe, Training, Whole};
-use vertebrae::learning::Objective;
+use crate::learning::Objective;
 
 /// What the network sees and answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -9,11 +9,11 @@ use clap::Args;
 
 use super::bar::Progress;
 use super::options::{Computing, at_least_one, not_negative, positive, share, size};
-use vertebrae::device::{self, Task};
-use vertebrae::kernels::KernelBackend;
-use vertebrae::learning::{Checkpoint, Examples, Objective, Options, Samples, Use, Volumes, train};
-use vertebrae::network::{Architecture, Input, Kind, Weights, Windows, weights::Format};
-use vertebrae::sampling::record::Record;
+use crate::device::{self, Task};
+use crate::kernels::KernelBackend;
+use crate::learning::{Checkpoint, Examples, Objective, Options, Samples, Use, Volumes, train};
+use crate::network::{Architecture, Input, Kind, Weights, Windows, weights::Format};
+use crate::sampling::record::Record;
 
 #[derive(Args)]
 pub struct Training {

@@ -1,7 +1,7 @@
 //! A network read from a file, ready to be applied.
 
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use anyhow::Result;
 
@@ -15,7 +15,7 @@ use crate::scan::Volume;
 #[derive(Clone)]
 pub struct Network {
     /// What computes it.
-    pub predictor: Rc<dyn Predictor>,
+    pub predictor: Arc<dyn Predictor>,
     /// What it is given.
     pub input: Input,
 }
@@ -28,7 +28,7 @@ impl Network {
 
     /// Makes a network of weights.
     pub fn of(weights: &Weights, device: Device) -> Result<Network> {
-        Ok(Network { predictor: Rc::from(device.predictor(weights)?), input: weights.input })
+        Ok(Network { predictor: Arc::from(device.predictor(weights)?), input: weights.input })
     }
 
     /// Reads a detection and an identification network; where both files are the same, they are one network.
@@ -42,7 +42,7 @@ impl Network {
 
     /// Whether both are one.
     pub fn is(&self, other: &Network) -> bool {
-        Rc::ptr_eq(&self.predictor, &other.predictor)
+        Arc::ptr_eq(&self.predictor, &other.predictor)
     }
 
     /// The answer for a whole volume, of a network that gives one.

@@ -10,7 +10,7 @@ use super::weights::Weights;
 use crate::kernels::KernelBackend;
 
 /// A network ready to be applied.
-pub trait Predictor {
+pub trait Predictor: Send + Sync {
     /// What the network looks like.
     fn architecture(&self) -> Architecture;
 
@@ -48,7 +48,7 @@ impl<B: KernelBackend> BurnPredictor<B> {
     }
 }
 
-impl<B: KernelBackend> Predictor for BurnPredictor<B> {
+impl<B: KernelBackend<Device: Send + Sync>> Predictor for BurnPredictor<B> {
     fn architecture(&self) -> Architecture {
         self.architecture
     }

@@ -20,7 +20,7 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use ndarray::Array3;
 
 use crate::artifact;
@@ -139,7 +139,7 @@ impl Scan {
         if path.is_file() && dicom::is_dicom(path) {
             bail!("{} is a single DICOM file; name the folder with all slices of its series", path.display());
         }
-        let (mut volume, series) = if path.is_dir() {
+        let (volume, series) = if path.is_dir() {
             let (volume, series) = dicom::read_series(path, wanted)?;
             (volume, Some(series))
         } else {
@@ -150,14 +150,28 @@ impl Scan {
             };
             (volume, None)
         };
+        Scan::placed(volume, series, reorient).with_context(|| format!("{} cannot be used", path.display()))
+    }
+
+    /// A volume of Hounsfield units that lies anywhere in the patient, brought to LPS order. Errors say what is wrong with it.
+    pub fn of(mut volume: Volume) -> Result<Scan> {
+        let shape: [usize; 3] = volume.voxels.dim().into();
+        ensure!(
+            shape == volume.geometry.shape,
+            "the volume has {shape:?} voxels, its geometry {:?}",
+            volume.geometry.shape
+        );
+        let replaced = replace_non_finite(&mut volume.voxels)?;
+        if replaced > 0 {
+            volume.warnings.push(format!("{replaced} voxels are NaN or infinite and were taken as air"));
+        }
+        Scan::placed(volume, None, true)
+    }
+
+    fn placed(mut volume: Volume, series: Option<Series>, reorient: bool) -> Result<Scan> {
         let stored = volume.geometry.clone();
-        plausible::check(&stored, &mut volume.warnings)
-            .with_context(|| format!("{} cannot be used", path.display()))?;
-        let orientation = if reorient {
-            Orientation::to_lps(&stored).with_context(|| format!("{}", path.display()))?
-        } else {
-            Orientation::IDENTITY
-        };
+        plausible::check(&stored, &mut volume.warnings)?;
+        let orientation = if reorient { Orientation::to_lps(&stored)? } else { Orientation::IDENTITY };
         let (angle, shear) = (orientation.obliquity(&stored), upright::shear(&stored));
         if reorient && (angle > OBLIQUE || shear > SHEARED) {
             volume.warnings.push(if shear > SHEARED {

@@ -14,16 +14,16 @@ use self::output::{Output, Results};
 use super::bar::Progress;
 use super::interrupt::{Interrupt, Interrupted};
 use super::options::{Computing, Sharding};
-use vertebrae::artifact::{self, File};
-use vertebrae::batch::{Failures, guarded, read_ahead};
-use vertebrae::pipeline::{Models, Pipeline};
-use vertebrae::progress::{Observer, Stage};
-use vertebrae::report::collection::Collection;
-use vertebrae::report::dicom::Moment;
-use vertebrae::report::layout::{self, Layout};
-use vertebrae::report::prediction::{self, Document, Vertebra, is_current};
-use vertebrae::report::run::{self, Run as Record};
-use vertebrae::scan::{self, Listing, Scan, dicom};
+use crate::artifact::{self, File};
+use crate::batch::{Failures, guarded, read_ahead};
+use crate::pipeline::{Models, Pipeline};
+use crate::progress::{Observer, Stage};
+use crate::report::collection::Collection;
+use crate::report::dicom::Moment;
+use crate::report::layout::{self, Layout};
+use crate::report::prediction::{self, Document, Vertebra, is_current};
+use crate::report::run::{self, Run as Record};
+use crate::scan::{self, Listing, Scan, dicom};
 
 #[derive(Args)]
 pub struct Predict {

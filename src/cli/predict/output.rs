@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::ValueEnum;
 
-use vertebrae::anatomy::Level;
-use vertebrae::annotation::landmark::{Format, Landmark};
-use vertebrae::measurement::{Measured, Measurements, bodies, labels};
-use vertebrae::pipeline::{Located, Prediction};
-use vertebrae::report::dicom::{self, Moment};
-use vertebrae::report::prediction::Document;
-use vertebrae::report::{self, colours, layout};
-use vertebrae::scan::dicom::Source;
-use vertebrae::scan::{Scan, nifti};
-use vertebrae::spine::NAMES_SPACING;
-use vertebrae::straighten::Even;
+use crate::anatomy::Level;
+use crate::annotation::landmark::{Format, Landmark};
+use crate::measurement::{Measured, Measurements, bodies, labels};
+use crate::pipeline::{Located, Prediction};
+use crate::report::dicom::{self, Moment};
+use crate::report::prediction::Document;
+use crate::report::{self, colours, layout};
+use crate::scan::dicom::Source;
+use crate::scan::{Scan, nifti};
+use crate::spine::NAMES_SPACING;
+use crate::straighten::Even;
 
 /// What can be written for a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -5,6 +5,8 @@
 #   make models     the models in saved_models, as they were made (hours); CASES=DIR names annotated scans
 #   make folds      five sets of networks, each taught without a fifth of the scans, and what they find there
 #   make accuracy   the tables of docs/accuracy.md again, with CASES=DIR
+#   make dist       the program as one file with its models, for Linux on x86-64 and aarch64: dist/*.tar.gz
+#   make wheel      the Python package: dist/*.whl
 #   make test       all tests
 #   make ci         what the continuous integration runs
 #
@@ -29,7 +31,7 @@ TRAINING_SCANS := $(wildcard $(TRAINING)/*.nii.gz $(TRAINING)/*/*.nii.gz $(TRAIN
 TESTING_SCANS := $(wildcard $(TESTING)/*.nii.gz $(TESTING)/*/*.nii.gz $(TESTING)/*.lml $(TESTING)/*/*.lml)
 LOGS = --checkpoints $(ROOT)/checkpoints --logs $(ROOT)/logs
 
-.PHONY: pipeline demo models course bodies names chain folds accuracy test ci build clean-demo
+.PHONY: pipeline demo models course bodies names chain folds accuracy dist wheel test ci build clean-demo
 .DELETE_ON_ERROR:
 
 pipeline: $(ROOT)/plots/measure.txt
@@ -248,6 +250,32 @@ accuracy: folds $(foreach m,bodies names names-2,$(MODEL_WORK)/learned/$m.safete
 
 clean-demo:
 	rm -rf demo
+
+# One static file a system, which runs on any Linux: `pip install cargo-zigbuild ziglang` brings the linker and the C compiler,
+# `rustup target add` the targets. Completions and manual pages are printed by the program of this machine.
+TARGETS ?= x86_64-unknown-linux-musl aarch64-unknown-linux-musl
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+
+dist: $(foreach t,$(TARGETS),dist/vertebrae-$(VERSION)-$t.tar.gz)
+	cd dist && sha256sum *.tar.gz $$(ls | grep whl$$) > SHA256SUMS
+
+dist/vertebrae-$(VERSION)-%.tar.gz: $(VERTEBRAE)
+	cargo zigbuild --locked --release --target $* --features built-in-models
+	rm -rf dist/vertebrae-$* && mkdir -p dist/vertebrae-$*/completions dist/vertebrae-$*/man dist/vertebrae-$*/licences
+	cp target/$*/release/vertebrae README.md CHANGELOG.md dist/vertebrae-$*/
+	cp LICENSE-MIT LICENSE-APACHE assets/LICENSE-DejaVu dist/vertebrae-$*/licences/
+	cp saved_models/README.md dist/vertebrae-$*/licences/models.md
+	for shell in bash zsh fish; do $(VERTEBRAE) completions $$shell > dist/vertebrae-$*/completions/vertebrae.$$shell || exit 1; done
+	$(VERTEBRAE) man > dist/vertebrae-$*/man/vertebrae.1
+	for name in predict report convert measure accuracy; do \
+		$(VERTEBRAE) man $$name > dist/vertebrae-$*/man/vertebrae-$$name.1 || exit 1; \
+	done
+	tar --sort=name --owner=0 --group=0 --numeric-owner -C dist -czf $@ vertebrae-$*
+
+# `pip install maturin ziglang`; zig links against an old C library, so that the wheel runs where pip does.
+MATURIN ?= maturin build --release --zig --compatibility manylinux2014
+wheel:
+	mkdir -p dist && cd python && $(MATURIN) --out ../dist
 
 test:
 	cargo test --release

@@ -121,6 +121,7 @@ PHANTOM_NAMES ?= --epochs 4 --learning-rate 0.002 --weight-decay 0.03 --seed 12
 PHANTOM_NAMES-2 ?= --epochs 4 --learning-rate 0.002 --weight-decay 0.03 --seed 31
 BODIES ?= $(SHARES) --epochs 4 --learning-rate 0.002 --weight-decay 0.02
 ALL_BODIES ?= $(SHARES) --epochs 2 --learning-rate 0.001 --weight-decay 0.02 --seed 5
+MORE_BODIES ?= $(SHARES) --epochs 3 --learning-rate 0.001 --weight-decay 0.02 --seed 41
 NAMES ?= $(MORE_PHANTOMS) --epochs 4 --learning-rate 0.002 --weight-decay 0.03
 NAMES-2 ?= $(NAMES) --seed 32
 ALL_NAMES ?= $(MORE_PHANTOMS) --epochs 4 --learning-rate 0.0015 --weight-decay 0.03 --seed 21
@@ -165,19 +166,25 @@ $(MODEL_WORK)/spines/all/.done: $(MODEL_WORK)/spines/.done
 	for part in neck trunk; do cp -P $(MODEL_WORK)/spines/learn/$$part/* $(MODEL_WORK)/spines/dev/$$part/* $(@D)/$$part/ || exit 1; done
 	@touch $@
 
-LOG := --checkpoints $(MODEL_WORK)/checkpoints --logs $(MODEL_WORK)/logs
+LOG := --logs $(MODEL_WORK)/logs --checkpoints $(MODEL_WORK)/checkpoints
 
 $(foreach n,bodies names names-2,$(MODEL_WORK)/phantom-$n.safetensors): \
 		$(MODEL_WORK)/phantom-%.safetensors: $(MODEL_WORK)/spines/.done
 	$(VERTEBRAE) train-$(subst -2,,$*) $(<D)/learn/phantoms $(<D)/dev $@ $(PHANTOM_$(shell echo $* | tr a-z A-Z)) \
 		--checkpoints $(MODEL_WORK)/checkpoints/phantom-$* --logs $(MODEL_WORK)/logs
 
-$(MODEL_WORK)/learned/bodies.safetensors: $(MODEL_WORK)/phantom-bodies.safetensors
+# What learns goes on a little more slowly; the half-way networks are kept for those that learn from more.
+$(MODEL_WORK)/learned/first-bodies.safetensors: $(MODEL_WORK)/phantom-bodies.safetensors
 	$(VERTEBRAE) train-bodies $(MODEL_WORK)/spines/learn $(MODEL_WORK)/spines/dev $@ --half --start $< $(BODIES) $(LOG)
 
-bodies: $(MODEL_WORK)/learned/bodies.safetensors $(MODEL_WORK)/spines/all/.done
-	$(VERTEBRAE) train-bodies $(MODEL_WORK)/spines/all $(MODEL_WORK)/spines/dev saved_models/bodies.safetensors \
+$(MODEL_WORK)/learned/bodies.safetensors: $(MODEL_WORK)/learned/first-bodies.safetensors
+	$(VERTEBRAE) train-bodies $(MODEL_WORK)/spines/learn $(MODEL_WORK)/spines/dev $@ --half --start $< $(MORE_BODIES) $(LOG)-more
+
+bodies: $(MODEL_WORK)/learned/first-bodies.safetensors $(MODEL_WORK)/spines/all/.done
+	$(VERTEBRAE) train-bodies $(MODEL_WORK)/spines/all $(MODEL_WORK)/spines/dev $(MODEL_WORK)/all-bodies.safetensors \
 		--half --start $< $(ALL_BODIES) $(LOG)
+	$(VERTEBRAE) train-bodies $(MODEL_WORK)/spines/all $(MODEL_WORK)/spines/dev saved_models/bodies.safetensors \
+		--half --start $(MODEL_WORK)/all-bodies.safetensors $(MORE_BODIES) $(LOG)-more
 
 # Names learned without the dev scans, to be measured on them.
 $(MODEL_WORK)/learned/names.safetensors $(MODEL_WORK)/learned/names-2.safetensors: \
@@ -211,8 +218,10 @@ $(FOLD)/.done: $(MODEL_WORK)/spines/.done
 	@touch $@
 
 $(FOLD)/%/models/bodies.safetensors: $(MODEL_WORK)/phantom-bodies.safetensors $(FOLD)/.done
-	$(VERTEBRAE) train-bodies $(FOLD)/$*/learn $(FOLD)/$*/held $@ --half --start $< $(BODIES) \
+	$(VERTEBRAE) train-bodies $(FOLD)/$*/learn $(FOLD)/$*/held $(FOLD)/$*/first-bodies.safetensors --half --start $< $(BODIES) \
 		--checkpoints $(FOLD)/$*/checkpoints --logs $(MODEL_WORK)/logs
+	$(VERTEBRAE) train-bodies $(FOLD)/$*/learn $(FOLD)/$*/held $@ --half --start $(FOLD)/$*/first-bodies.safetensors \
+		$(MORE_BODIES) --checkpoints $(FOLD)/$*/checkpoints-more --logs $(MODEL_WORK)/logs
 
 $(FOLD)/%/models/names.safetensors: $(MODEL_WORK)/phantom-names.safetensors $(FOLD)/.done
 	$(VERTEBRAE) train-names $(FOLD)/$*/learn $(FOLD)/$*/held $@ --half --start $< $(NAMES) \

@@ -16,7 +16,12 @@ use vertebrae::progress::{Observer, Stage};
 use vertebrae::report::prediction::Document;
 use vertebrae::scan::{self, Geometry, Scan, Volume};
 
-pyo3::create_exception!(vertebrae, Error, PyException, "A scan or a model cannot be used; the text says why and what to do.");
+pyo3::create_exception!(
+    vertebrae,
+    Error,
+    PyException,
+    "A scan or a model cannot be used; the text says why and what to do."
+);
 
 /// Pipelines that were loaded before, by the folder of their models.
 static LOADED: Mutex<Option<HashMap<Option<PathBuf>, Arc<Pipeline>>>> = Mutex::new(None);
@@ -58,7 +63,13 @@ fn to_python(error: anyhow::Error) -> PyErr {
     }
 }
 
-fn document(scan: &Scan, input: File, measure: bool, models: Option<PathBuf>, told: &mut Told) -> anyhow::Result<String> {
+fn document(
+    scan: &Scan,
+    input: File,
+    measure: bool,
+    models: Option<PathBuf>,
+    told: &mut Told,
+) -> anyhow::Result<String> {
     let begin = std::time::Instant::now();
     let pipeline = pipeline(models)?;
     let prediction = pipeline.predict_observed(scan, told)?;
@@ -110,7 +121,8 @@ fn predict_array(
     let voxels: Array3<f32> = voxels.as_array().to_owned();
     let work = move || -> anyhow::Result<String> {
         let mut told = Told { progress };
-        let spacing = std::array::from_fn(|axis| affine.iter().map(|row| row[axis].powi(2)).sum::<f64>().sqrt());
+        let spacing =
+            std::array::from_fn(|axis| affine.iter().map(|row| row[axis].powi(2)).sum::<f64>().sqrt());
         let geometry = Geometry { shape: voxels.dim().into(), spacing, affine };
         let scan = Scan::of(Volume { voxels, geometry, warnings: Vec::new() })
             .map_err(|error| error.context(format!("{name} cannot be used")))?;

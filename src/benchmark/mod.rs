@@ -67,6 +67,8 @@ pub struct Figures {
     pub train_step: f64,
     /// One step of training, the middle of all.
     pub train_step_median: f64,
+    /// One prediction in bfloat16, the best of all; on a processor that multiplies it.
+    pub forward_bf16: Option<f64>,
     /// Largest difference of the prediction from the processor's, on another device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub difference: Option<f32>,
@@ -109,6 +111,8 @@ pub struct Report {
     pub threads: usize,
     /// Instruction set of the processor's kernels.
     pub simd: String,
+    /// That of those in bfloat16, if it has one.
+    pub simd_bf16: Option<String>,
     /// What the processor can do at best.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak: Option<Peak>,
@@ -135,6 +139,8 @@ pub fn run(
         observer.begins(Stage::Timing(kind.to_string()), 3)?;
         let weights = Weights::initial(work.architecture, 1);
         let [forward_best, forward_median] = forward(device, &work, &weights, repeat)?;
+        let half = (device == Device::Cpu).then(|| Device::halved().ok()).flatten();
+        let half = half.map(|half| forward(half, &work, &weights, repeat)).transpose()?;
         observer.advances(1);
         // A step takes several times as long as a prediction.
         let [train_step, train_step_median] =
@@ -147,6 +153,7 @@ pub fn run(
             params,
             forward_best,
             forward_median,
+            forward_bf16: half.map(|[best, _]| best),
             train_step,
             train_step_median,
             difference,
@@ -161,6 +168,7 @@ pub fn run(
         batch,
         threads: rayon::current_num_threads(),
         simd: Isa::detect().to_string(),
+        simd_bf16: Isa::bf16().map(|isa| isa.to_string()),
         peak,
         networks,
     })

@@ -40,6 +40,9 @@ impl Benchmark {
             say!("\n{name}: {} weights", figures.params);
             let line = |best: f64, median: f64| format!("{best:.4} s (median {median:.4} s)");
             say!("  one prediction     {}", line(figures.forward_best, figures.forward_median));
+            if let (Some(best), Some(simd)) = (figures.forward_bf16, &report.simd_bf16) {
+                say!("  one in bf16        {best:.4} s, with {simd}");
+            }
             say!("  one training step  {}", line(figures.train_step, figures.train_step_median));
             if let Some(difference) = figures.difference {
                 say!("  prediction differs from the processor's by {difference:.1e} at most");

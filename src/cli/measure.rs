@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::bar::Progress;
-use super::options::{Computing, Cutting, Reading, not_negative, positive, size};
+use super::options::{Applying, Cutting, Reading, not_negative, positive, size};
 use crate::analysis::{Analysis, Certainty, Decode, Found, Settings, analyse};
 use crate::anatomy::Region;
 use crate::annotation::{Annotated, Centroid};
@@ -61,7 +61,7 @@ pub struct Measure {
     #[command(flatten)]
     reading: Reading,
     #[command(flatten)]
-    computing: Computing,
+    applying: Applying,
 }
 
 /// How voxels become vertebrae.
@@ -146,7 +146,7 @@ impl Observer for Watch<'_> {
 impl Measure {
     pub fn run(self) -> Result<()> {
         let tiling = Tiling::of(self.sample_size, [16; 3])?;
-        let device = self.computing.device();
+        let device = self.applying.device()?;
         let networks = Network::read_both([&self.detection_model, &self.identification_model], device)?;
         let spacing = self.spacing(&networks)?;
         let settings = Settings {

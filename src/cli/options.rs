@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use anyhow::Result;
-use clap::Args;
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
 
 use crate::annotation::Annotated;
 use crate::batch::Shard;
@@ -112,6 +112,41 @@ impl Computing {
     /// The device that is meant; to find out about cards takes a moment, so ask once.
     pub fn device(&self) -> Device {
         self.device.resolved()
+    }
+}
+
+/// In how many bits networks are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    /// Floats of 32 bits, the same on every machine up to the order of sums
+    F32,
+    /// Values and weights of the networks of volumes rounded to 16 bits (bfloat16), sums of 32: on a processor that multiplies it
+    Bf16,
+    /// bf16 where the processor has it, else f32
+    Auto,
+}
+
+/// Where networks are applied, and in how many bits.
+#[derive(Args, Clone, Copy)]
+pub struct Applying {
+    #[command(flatten)]
+    computing: Computing,
+    /// In how many bits the networks of volumes are computed on the processor
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: Precision,
+}
+
+impl Applying {
+    /// The device that is meant; an error where the precision cannot be had.
+    pub fn device(&self) -> Result<Device> {
+        let device = self.computing.device();
+        match (self.precision, device) {
+            (Precision::F32, _) => Ok(device),
+            (Precision::Bf16, Device::Cpu) => Ok(Device::halved()?),
+            (Precision::Bf16, _) => bail!("bf16 is the processor's; use --device cpu with it"),
+            (Precision::Auto, Device::Cpu) => Ok(Device::halved().unwrap_or(device)),
+            (Precision::Auto, _) => Ok(device),
+        }
     }
 }
 

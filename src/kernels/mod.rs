@@ -12,6 +12,7 @@ pub mod joined;
 pub mod kernel_gradient;
 pub mod normalisation;
 pub mod packed;
+pub(crate) mod pairs;
 pub mod planes;
 pub(crate) mod pooling;
 #[cfg(test)]

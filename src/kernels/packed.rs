@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::pairs::{paired_weights, words};
 use super::simd::Isa;
 
 /// Output channels a deep tile computes together at most, in vectors.
@@ -39,8 +40,24 @@ pub enum Direction {
 }
 
 impl Packed {
-    /// Lays out `weights` (`[out, in, x, y, z]`).
+    /// Lays out `weights` (`[out, in, x, y, z]`). For bfloat16 the kernel has pairs of inputs for inputs, forwards only.
     pub fn new(
+        isa: Isa,
+        weights: &[f32],
+        [outputs, inputs]: [usize; 2],
+        kernel: [usize; 3],
+        direction: Direction,
+    ) -> Packed {
+        let taps: usize = kernel.iter().product();
+        if isa.is_bf16() {
+            assert!(direction == Direction::Forward, "no gradient is computed in bfloat16");
+            let paired = paired_weights(weights, [outputs, inputs], taps);
+            return Packed::laid_out(isa, &paired, [outputs, words(inputs)], kernel, direction);
+        }
+        Packed::laid_out(isa, weights, [outputs, inputs], kernel, direction)
+    }
+
+    fn laid_out(
         isa: Isa,
         weights: &[f32],
         [outputs, inputs]: [usize; 2],

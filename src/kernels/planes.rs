@@ -139,6 +139,11 @@ impl Planes {
         )
     }
 
+    /// All memory, frames and slack included.
+    pub(super) fn whole(&mut self) -> &mut [MaybeUninit<f32>] {
+        &mut self.data
+    }
+
     /// A row of the inside.
     pub fn row(&self, image: usize, channel: usize, x: usize, y: usize) -> &[f32] {
         let [a, b, c] = self.framed;

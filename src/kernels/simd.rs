@@ -20,6 +20,12 @@ enum Set {
     Avx2,
     /// Whatever the compiler makes of arrays of 8 floats.
     Portable,
+    /// 16 pairs of bfloat16 a register, whose products are added up in 16 floats.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16,
+    /// The same of 8 pairs, in arithmetic of the compiler's: a slow reference for tests.
+    #[cfg(test)]
+    PortableBf16,
 }
 
 impl fmt::Display for Isa {
@@ -30,6 +36,10 @@ impl fmt::Display for Isa {
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => "avx2",
             Set::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512Bf16 => "avx512_bf16",
+            #[cfg(test)]
+            Set::PortableBf16 => "portable bf16",
         })
     }
 }
@@ -74,6 +84,33 @@ impl Isa {
         available
     }
 
+    /// The instructions of this machine that multiply pairs of bfloat16, if it has any (AVX512_BF16: Zen 4, Cooper Lake and
+    /// later). `VERTEBRAE_SIMD` with a lower instruction set forbids them.
+    pub fn bf16() -> Option<Isa> {
+        #[cfg(target_arch = "x86_64")]
+        if Isa::detect() == Isa(Set::Avx512) && is_x86_feature_detected!("avx512bf16") {
+            return Some(Isa(Set::Avx512Bf16));
+        }
+        None
+    }
+
+    /// All that multiply pairs of bfloat16, the slow reference last.
+    #[cfg(test)]
+    pub(crate) fn all_bf16() -> Vec<Isa> {
+        Isa::bf16().into_iter().chain([Isa(Set::PortableBf16)]).collect()
+    }
+
+    /// Whether a register holds pairs of bfloat16 where others hold a float, see [`super::pairs`].
+    pub(crate) fn is_bf16(self) -> bool {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512Bf16 => true,
+            #[cfg(test)]
+            Set::PortableBf16 => true,
+            _ => false,
+        }
+    }
+
     /// One of half the width, or itself: for layers that would leave half of a register empty.
     pub(crate) fn narrower(self) -> Isa {
         match self.0 {
@@ -88,7 +125,7 @@ impl Isa {
     pub(crate) fn lanes(self) -> usize {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512 => 16,
+            Set::Avx512 | Set::Avx512Bf16 => 16,
             _ => 8,
         }
     }
@@ -104,6 +141,12 @@ impl Isa {
             Set::Avx2 => unsafe { x86::avx2(work) },
             // SAFETY: arrays need no instruction set.
             Set::Portable => unsafe { work.run::<Portable>() },
+            // SAFETY: only `bf16` makes it, where the processor has it.
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512Bf16 => unsafe { x86::avx512_bf16(work) },
+            // SAFETY: as of arrays of floats.
+            #[cfg(test)]
+            Set::PortableBf16 => unsafe { work.run::<PortableBf16>() },
         }
     }
 }
@@ -173,6 +216,47 @@ impl Simd for Portable {
     }
 }
 
+/// Arrays of eight pairs of bfloat16, on any processor: what `vdpbf16ps` computes, up to how it rounds.
+#[cfg(test)]
+pub(crate) struct PortableBf16;
+
+#[cfg(test)]
+impl Simd for PortableBf16 {
+    const LANES: usize = 8;
+    const MANY_REGISTERS: bool = true;
+    type Vector = [f32; 8];
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> [f32; 8] {
+        [value; 8]
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> [f32; 8] {
+        unsafe { Portable::load(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(to: *mut f32, vector: [f32; 8]) {
+        unsafe { Portable::store(to, vector) }
+    }
+
+    #[inline(always)]
+    unsafe fn fma(a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
+        // The upper half of a float is a bfloat16.
+        let halves = |pair: f32| [pair.to_bits() << 16, pair.to_bits() & 0xffff_0000].map(f32::from_bits);
+        std::array::from_fn(|lane| {
+            let ([a0, a1], [b0, b1]) = (halves(a[lane]), halves(b[lane]));
+            c[lane] + a0 * b0 + a1 * b1
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn max(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        unsafe { Portable::max(a, b) }
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;
@@ -187,6 +271,46 @@ mod x86 {
     #[target_feature(enable = "avx2,fma")]
     pub(crate) unsafe fn avx2<W: Work>(work: W) {
         unsafe { work.run::<Avx2>() }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    pub(crate) unsafe fn avx512_bf16<W: Work>(work: W) {
+        unsafe { work.run::<Avx512Bf16>() }
+    }
+
+    /// Factors are pairs of bfloat16, sums are floats.
+    pub(crate) struct Avx512Bf16;
+
+    impl Simd for Avx512Bf16 {
+        const LANES: usize = 16;
+        const MANY_REGISTERS: bool = true;
+        type Vector = __m512;
+
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> __m512 {
+            unsafe { _mm512_set1_ps(value) }
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> __m512 {
+            unsafe { _mm512_loadu_ps(from) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(to: *mut f32, vector: __m512) {
+            unsafe { _mm512_storeu_ps(to, vector) }
+        }
+
+        #[inline(always)]
+        unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
+            // SAFETY: the same bits, read as pairs.
+            unsafe { _mm512_dpbf16_ps(c, std::mem::transmute(a), std::mem::transmute(b)) }
+        }
+
+        #[inline(always)]
+        unsafe fn max(a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_max_ps(a, b) }
+        }
     }
 
     pub(crate) struct Avx512;

@@ -14,6 +14,7 @@ use crate::kernels::direct::{Finish, convolve};
 use crate::kernels::joined::{Joined, PackedJoined, convolve_joined};
 use crate::kernels::normalisation;
 use crate::kernels::packed::{Direction, Packed};
+use crate::kernels::pairs::paired;
 use crate::kernels::planes::{self, Planes};
 use crate::kernels::pooling::pool;
 use crate::kernels::simd::Isa;
@@ -29,6 +30,8 @@ struct Layer {
     shape: LayerShape,
     kernel: Kernel,
     bias: Vec<f32>,
+    /// Whether values and weights are rounded to bfloat16.
+    half: bool,
 }
 
 enum Kernel {
@@ -60,7 +63,7 @@ impl Layer {
                 Kernel::Joined(PackedJoined::new(isa, &kernel, joined))
             }
         };
-        Layer { shape, kernel, bias }
+        Layer { shape, kernel, bias, half: isa.is_bf16() }
     }
 
     /// The frame of the input, of the skip if it joins one.
@@ -79,6 +82,11 @@ impl Layer {
     /// Convolves `x`, behind the channels of `skip` if there is one.
     fn write(&self, x: &Planes, skip: Option<&Planes>, output: &mut Destination) {
         let (bias, rectified) = (Some(self.bias.as_slice()), self.shape.rectified);
+        let halved = self.half.then(|| (paired(x), skip.map(paired)));
+        let (x, skip) = match &halved {
+            Some((x, skip)) => (x, skip.as_ref()),
+            None => (x, skip),
+        };
         match (&self.kernel, skip) {
             (Kernel::Joined(packed), Some(skip)) => {
                 convolve_joined(skip, x, packed, bias, rectified, output);
@@ -105,13 +113,24 @@ impl CpuPredictor {
         Self::on(Isa::detect(), weights)
     }
 
+    /// The network with values and weights rounded to bfloat16, on a processor that multiplies those (see [`Isa::bf16`]); a layer of
+    /// one input, which would be half of every pair, stays in floats.
+    pub fn half(isa: Isa, weights: &Weights) -> Self {
+        let shapes = weights.architecture.layers();
+        Self::mixed(weights, |index| if shapes[index].inputs == 1 { Isa::detect() } else { isa })
+    }
+
     /// The network on a given instruction set, which this machine has to have.
     pub fn on(isa: Isa, weights: &Weights) -> Self {
+        Self::mixed(weights, |_| isa)
+    }
+
+    fn mixed(weights: &Weights, isa: impl Fn(usize) -> Isa + Sync) -> Self {
         let architecture = weights.architecture;
         let shapes = architecture.layers();
         let layer = |(index, weights): (usize, &LayerWeights)| {
             let coarse = joins(index).then(|| (shapes[index - 1].outputs, architecture.pooling()));
-            Layer::new(isa, shapes[index], weights, coarse)
+            Layer::new(isa(index), shapes[index], weights, coarse)
         };
         CpuPredictor { architecture, layers: weights.layers.par_iter().enumerate().map(layer).collect() }
     }

@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 use self::output::{Output, Results};
 use super::bar::Progress;
 use super::interrupt::{Interrupt, Interrupted};
-use super::options::{Computing, Sharding};
+use super::options::{Applying, Sharding};
 use crate::artifact::{self, File};
 use crate::batch::{Failures, guarded, read_ahead};
 use crate::pipeline::{Models, Pipeline};
@@ -60,7 +60,7 @@ pub struct Predict {
     #[arg(long, conflicts_with = "quiet")]
     json: bool,
     #[command(flatten)]
-    computing: Computing,
+    applying: Applying,
 }
 
 /// Parts of a scan's work that the bar shows: looking for the course, walking along the bodies, naming them, measuring, writing.
@@ -106,7 +106,7 @@ impl Predict {
             scans.retain(|path| !self.is_done(path, &layout, &models.files));
         }
         let kept = all - scans.len();
-        let run = Run { pipeline: Pipeline::load(&models, self.computing.device())?, layout };
+        let run = Run { pipeline: Pipeline::load(&models, self.applying.device()?)?, layout };
         let interrupt = Interrupt::listen();
         let progress = Progress::on_stderr();
         let mut failures = Failures::default();

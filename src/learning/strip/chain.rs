@@ -18,9 +18,9 @@ const SAME: f64 = 10.0;
 /// Share of annotations that are taken as wrong, so that one of these does not decide.
 const MISLABELLED: f64 = 0.002;
 /// What a number has to gain, in logarithms of likelihood, to be another by a factor of e: some dozens of scans
-/// should not move far what they tell little about. With 1, what four folds say names fewer of the fifth right than the
-/// usual chain does; 4 to 16 name more (docs/accuracy.md).
-const INERTIA: f64 = 4.0;
+/// should not move far what they tell little about. With 1 and with 4, what four folds say names fewer of the fifth right
+/// than the usual chain does; with 16 as many, and their confidence says more (docs/accuracy.md).
+const INERTIA: f64 = 16.0;
 /// Steps of the search, as logarithms of factors, and how small they get.
 const FIRST: f64 = 0.5;
 const LAST: f64 = 0.01;

@@ -1,0 +1,134 @@
+//! Half the bits: two neighbouring channels as a pair of bfloat16 in the place of one float.
+//!
+//! Processors with AVX512_BF16 multiply 16 such pairs at once and add both products to 16 floats (`vdpbf16ps`): a convolution of
+//! half as many channels, each a pair, with the loops, the layouts and the sums of the one in floats. What is rounded are the
+//! values and the weights, to 8 bits; sums stay floats.
+
+use rayon::prelude::*;
+
+use super::planes::Planes;
+
+/// Two floats rounded to bfloat16, the first in the lower half.
+#[inline(always)]
+fn pair(low: f32, high: f32) -> f32 {
+    f32::from_bits(rounded(low) >> 16 | rounded(high) & 0xffff_0000)
+}
+
+/// The bits of a float whose upper half is the nearest bfloat16, of two equally near the even one. NaN may become infinite: no
+/// network has any.
+#[inline(always)]
+fn rounded(value: f32) -> u32 {
+    let bits = value.to_bits();
+    bits.wrapping_add(0x7fff + (bits >> 16 & 1))
+}
+
+/// Pairs of channels, of an odd number the last with nothing.
+pub(crate) fn words(channels: usize) -> usize {
+    channels.div_ceil(2)
+}
+
+/// Weights `[out, in, taps]` as pairs of inputs `[out, pair, taps]`.
+pub(crate) fn paired_weights(weights: &[f32], [outputs, inputs]: [usize; 2], taps: usize) -> Vec<f32> {
+    let mut paired = vec![0.0; outputs * words(inputs) * taps];
+    let rows = paired.par_chunks_mut(words(inputs) * taps).zip(weights.par_chunks(inputs * taps));
+    rows.for_each(|(paired, row)| {
+        for (to, two) in paired.chunks_exact_mut(taps).zip(row.chunks(2 * taps)) {
+            let (low, high) = two.split_at(taps);
+            for (tap, to) in to.iter_mut().enumerate() {
+                *to = pair(low[tap], high.get(tap).copied().unwrap_or(0.0));
+            }
+        }
+    });
+    paired
+}
+
+/// Volumes with pairs of channels for channels, in the same frame.
+pub(crate) fn paired(planes: &Planes) -> Planes {
+    let (images, channels, size) = (planes.images, planes.channels, planes.size);
+    let after: [usize; 3] =
+        std::array::from_fn(|axis| planes.framed[axis] - planes.before[axis] - size[axis]);
+    let stride = planes.channel_stride();
+    let values = planes.data();
+    let plane = planes.framed[1] * planes.framed[2];
+    // SAFETY: every value of every pair is written below, the frame's with it.
+    let mut paired = unsafe { Planes::vacant(images, words(channels), size, planes.before, after) };
+    paired.whole()[..images * words(channels) * stride].par_chunks_mut(plane).enumerate().for_each(
+        |(index, to)| {
+            let (word, start) = (index * plane / stride, index * plane % stride);
+            let (image, word) = (word / words(channels), word % words(channels));
+            let from = (image * channels + 2 * word) * stride + start;
+            let low = &values[from..from + plane];
+            if 2 * word + 1 < channels {
+                let high = &values[from + stride..from + stride + plane];
+                for ((to, &low), &high) in to.iter_mut().zip(low).zip(high) {
+                    to.write(pair(low, high));
+                }
+            } else {
+                for (to, &low) in to.iter_mut().zip(low) {
+                    to.write(pair(low, 0.0));
+                }
+            }
+        },
+    );
+    paired
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::destination::Destination;
+    use crate::kernels::direct::{Finish, convolve};
+    use crate::kernels::packed::{Direction, Packed};
+    use crate::kernels::reference;
+    use crate::kernels::simd::Isa;
+    use half::bf16;
+    use proptest::prelude::*;
+
+    fn round(values: &[f32]) -> Vec<f32> {
+        values.iter().map(|&value| bf16::from_f32(value).to_f32()).collect()
+    }
+
+    #[test]
+    fn a_pair_holds_what_the_format_says() {
+        for value in [0.0, -0.0, 1.0, -1.005, 3.140_625, 1e-30, 6e37, f32::INFINITY] {
+            let both = pair(value, -value).to_bits();
+            let of = |bits: u16| bf16::from_bits(bits);
+            assert_eq!(of(both as u16), bf16::from_f32(value), "{value}");
+            assert_eq!(of((both >> 16) as u16), bf16::from_f32(-value), "{value}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+
+        #[test]
+        fn any_shape_equals_the_definition_of_rounded_values(
+            images in 1usize..3,
+            inputs in 1usize..7,
+            outputs in prop_oneof![1usize..20, Just(32), Just(48)],
+            size in (1usize..5, 1usize..7, prop_oneof![1usize..30, Just(50), Just(83)]).prop_map(<[usize; 3]>::from),
+            kernel in prop_oneof![
+                Just([3, 3, 3]), Just([1, 3, 3]), Just([1, 1, 1]), Just([1, 5, 20]), Just([2, 1, 4])
+            ],
+            seed in 0u32..1000,
+        ) {
+            let (taps, volume): (usize, usize) = (kernel.iter().product(), size.iter().product());
+            let weights = round(&reference::noise(outputs * inputs * taps, seed));
+            let x = round(&reference::noise(images * inputs * volume, seed + 1));
+            let bias = reference::noise(outputs, seed + 2);
+            let mut expected = reference::convolve(&x, images, size, &weights, [outputs, inputs], kernel);
+            for (index, value) in expected.iter_mut().enumerate() {
+                *value += bias[index / volume % outputs];
+            }
+            let (before, after) = Packed::frame(kernel, Direction::Forward);
+            let planes = paired(&Planes::framed(&x, images, inputs, size, before, after));
+            for isa in Isa::all_bf16() {
+                let packed = Packed::new(isa, &weights, [outputs, inputs], kernel, Direction::Forward);
+                let mut output = vec![f32::NAN; expected.len()];
+                let finish = Finish { bias: Some(&bias), ..Finish::default() };
+                convolve(&planes, &packed, finish, &mut Destination::dense(&mut output, outputs, size));
+                prop_assert!(reference::close(&output, &expected), "{}", isa);
+            }
+        }
+    }
+}

@@ -3,6 +3,8 @@
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
+use super::pairs::{pair, rounded};
+
 /// Where values `[image, channel, x, y, z]` go, at any strides. There is one of it for its memory at a time.
 pub struct Destination<'a> {
     data: *mut f32,
@@ -13,6 +15,8 @@ pub struct Destination<'a> {
     extent: [usize; 5],
     /// Whether it holds values, which can be added to.
     filled: bool,
+    /// Whether two neighbouring channels share a float as a pair of bfloat16, see [`super::pairs`]; strides are those of pairs.
+    paired: bool,
     owner: PhantomData<&'a mut f32>,
 }
 
@@ -49,18 +53,39 @@ impl<'a> Destination<'a> {
         strides: [usize; 5],
         extent: [usize; 5],
     ) -> Self {
-        Destination { data, length, origin, strides, extent, filled: false, owner: PhantomData }
+        Destination {
+            data,
+            length,
+            origin,
+            strides,
+            extent,
+            filled: false,
+            paired: false,
+            owner: PhantomData,
+        }
     }
 
     /// Every `factor`-th voxel only, beginning with `phase`.
     pub fn every(&mut self, factor: [usize; 3], phase: [usize; 3]) -> Destination<'_> {
-        let Destination { data, length, mut origin, mut strides, mut extent, filled, .. } = *self;
+        let Destination { data, length, mut origin, mut strides, mut extent, filled, paired, .. } = *self;
         for axis in 0..3 {
             origin += phase[axis] * strides[axis + 2];
             strides[axis + 2] *= factor[axis];
             extent[axis + 2] = extent[axis + 2].saturating_sub(phase[axis]).div_ceil(factor[axis]);
         }
-        Destination { data, length, origin, strides, extent, filled, owner: PhantomData }
+        Destination { data, length, origin, strides, extent, filled, paired, owner: PhantomData }
+    }
+
+    /// The same memory for pairs of channels: twice as many channels, of 16 bits. Nothing can be added to them.
+    pub(super) fn of_pairs(mut self) -> Self {
+        self.paired = true;
+        self.extent[1] *= 2;
+        self
+    }
+
+    /// Whether neighbouring channels are pairs.
+    pub(super) fn is_paired(&self) -> bool {
+        self.paired
     }
 
     /// Says that every place has been written.
@@ -80,7 +105,11 @@ impl<'a> Destination<'a> {
     pub(super) fn check(&self, images: usize, channels: usize, size: [usize; 3]) {
         let extent = [images, channels, size[0], size[1], size[2]];
         assert!((0..5).all(|axis| extent[axis] <= self.extent[axis]), "a result larger than its destination");
-        let last: usize = (0..5).map(|axis| extent[axis].saturating_sub(1) * self.strides[axis]).sum();
+        let steps = |axis: usize| {
+            let last = extent[axis].saturating_sub(1);
+            if self.paired && axis == 1 { last / 2 } else { last }
+        };
+        let last: usize = (0..5).map(|axis| steps(axis) * self.strides[axis]).sum();
         let empty = extent.contains(&0);
         assert!(empty || self.origin + last < self.length, "a result larger than its destination");
     }
@@ -97,6 +126,11 @@ impl<'a> Destination<'a> {
         added: bool,
         rectified: bool,
     ) {
+        if self.paired {
+            // SAFETY: as below; each half of a float belongs to one channel.
+            unsafe { self.put_half([image, channel, x, y], values, rectified) };
+            return;
+        }
         let [i, c, p, q, step] = self.strides;
         let start = self.origin + image * i + channel * c + x * p + y * q;
         let floor = if rectified { 0.0 } else { f32::NEG_INFINITY };
@@ -115,6 +149,53 @@ impl<'a> Destination<'a> {
                     *to.add(z * step) = (*to.add(z * step) + value).max(floor);
                 }),
             }
+        }
+    }
+}
+
+impl Destination<'_> {
+    /// Writes a row of one channel of pairs.
+    ///
+    /// # Safety
+    /// As of [`Destination::put`], and it holds pairs.
+    #[inline(always)]
+    unsafe fn put_half(
+        &self,
+        [image, channel, x, y]: [usize; 4],
+        values: impl Iterator<Item = f32>,
+        rectified: bool,
+    ) {
+        let [i, c, p, q, step] = self.strides;
+        let start = self.origin + image * i + channel / 2 * c + x * p + y * q;
+        let floor = if rectified { 0.0 } else { f32::NEG_INFINITY };
+        unsafe {
+            // The lower half of a float comes first in memory.
+            let to = self.data.add(start).cast::<u16>().add(channel % 2);
+            values
+                .enumerate()
+                .for_each(|(z, value)| *to.add(2 * z * step) = (rounded(value.max(floor)) >> 16) as u16);
+        }
+    }
+
+    /// Writes a row of two channels of pairs, the first of them even.
+    ///
+    /// # Safety
+    /// As of [`Destination::put`] of both channels, and it holds pairs.
+    #[inline(always)]
+    pub(super) unsafe fn put_pairs(
+        &self,
+        [image, channel, x, y]: [usize; 4],
+        values: impl Iterator<Item = [f32; 2]>,
+        rectified: bool,
+    ) {
+        let [i, c, p, q, step] = self.strides;
+        let start = self.origin + image * i + channel / 2 * c + x * p + y * q;
+        let floor = if rectified { 0.0 } else { f32::NEG_INFINITY };
+        unsafe {
+            let to = self.data.add(start);
+            values.enumerate().for_each(|(z, [low, high])| {
+                *to.add(z * step) = pair(low.max(floor), high.max(floor));
+            });
         }
     }
 }

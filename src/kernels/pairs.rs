@@ -10,14 +10,14 @@ use super::planes::Planes;
 
 /// Two floats rounded to bfloat16, the first in the lower half.
 #[inline(always)]
-fn pair(low: f32, high: f32) -> f32 {
+pub(super) fn pair(low: f32, high: f32) -> f32 {
     f32::from_bits(rounded(low) >> 16 | rounded(high) & 0xffff_0000)
 }
 
 /// The bits of a float whose upper half is the nearest bfloat16, of two equally near the even one. NaN may become infinite: no
 /// network has any.
 #[inline(always)]
-fn rounded(value: f32) -> u32 {
+pub(super) fn rounded(value: f32) -> u32 {
     let bits = value.to_bits();
     bits.wrapping_add(0x7fff + (bits >> 16 & 1))
 }
@@ -42,6 +42,20 @@ pub(crate) fn paired_weights(weights: &[f32], [outputs, inputs]: [usize; 2], tap
     paired
 }
 
+/// The larger of two pairs, channel by channel.
+#[inline(always)]
+pub(super) fn larger(a: f32, b: f32) -> f32 {
+    let (a, b) = (a.to_bits(), b.to_bits());
+    let low = f32::from_bits(a << 16).max(f32::from_bits(b << 16)).to_bits() >> 16;
+    let high = f32::from_bits(a & 0xffff_0000).max(f32::from_bits(b & 0xffff_0000)).to_bits();
+    f32::from_bits(high & 0xffff_0000 | low)
+}
+
+/// The least of all pairs.
+pub(super) fn least() -> f32 {
+    pair(f32::NEG_INFINITY, f32::NEG_INFINITY)
+}
+
 /// Volumes with pairs of channels for channels, in the same frame.
 pub(crate) fn paired(planes: &Planes) -> Planes {
     let (images, channels, size) = (planes.images, planes.channels, planes.size);
@@ -51,7 +65,7 @@ pub(crate) fn paired(planes: &Planes) -> Planes {
     let values = planes.data();
     let plane = planes.framed[1] * planes.framed[2];
     // SAFETY: every value of every pair is written below, the frame's with it.
-    let mut paired = unsafe { Planes::vacant(images, words(channels), size, planes.before, after) };
+    let mut paired = unsafe { Planes::vacant_pairs(images, channels, size, planes.before, after) };
     paired.whole()[..images * words(channels) * stride].par_chunks_mut(plane).enumerate().for_each(
         |(index, to)| {
             let (word, start) = (index * plane / stride, index * plane % stride);
@@ -98,6 +112,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_larger_of_two_pairs_is_that_of_each_half() {
+        let values = [-2.0, -0.5, 0.0, 1.0, 3.0f32];
+        for [a, b, c, d] in [[0, 4, 3, 1], [2, 2, 1, 3], [4, 0, 0, 4]].map(|at| at.map(|i: usize| values[i]))
+        {
+            assert_eq!(larger(pair(a, b), pair(c, d)).to_bits(), pair(a.max(c), b.max(d)).to_bits());
+            assert_eq!(larger(least(), pair(a, b)).to_bits(), pair(a, b).to_bits());
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(60))]
 
@@ -128,6 +152,17 @@ mod tests {
                 let finish = Finish { bias: Some(&bias), ..Finish::default() };
                 convolve(&planes, &packed, finish, &mut Destination::dense(&mut output, outputs, size));
                 prop_assert!(reference::close(&output, &expected), "{}", isa);
+                // Written as pairs at once, the results are those that are rounded afterwards.
+                if outputs.is_multiple_of(2) {
+                    let rounded = paired(&Planes::framed(&output, images, outputs, size, [1; 3], [1, 0, 2]));
+                    // SAFETY: the convolution writes all of its inside.
+                    let mut pairs =
+                        unsafe { Planes::vacant_pairs(images, outputs, size, [1; 3], [1, 0, 2]) };
+                    convolve(&planes, &packed, finish, &mut pairs.inside());
+                    let wrong = pairs.data().iter().zip(rounded.data()).position(|(a, b)| a.to_bits() != b.to_bits());
+                    let both = wrong.map(|at| [pairs.data()[at].to_bits(), rounded.data()[at].to_bits()]);
+                    prop_assert!(wrong.is_none(), "{}: {:?} {:x?}", isa, wrong, both);
+                }
             }
         }
     }

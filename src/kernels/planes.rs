@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use rayon::prelude::*;
 
 use super::destination::Destination;
+use super::pairs::words;
 
 /// Floats behind the last voxel that a register may read: the widest block of any kernel.
 pub(crate) const SLACK: usize = 256;
@@ -16,8 +17,10 @@ const ZERO: MaybeUninit<f32> = MaybeUninit::new(0.0);
 pub struct Planes {
     /// Images.
     pub images: usize,
-    /// Channels of each.
+    /// Channels of each, or pairs of channels.
     pub channels: usize,
+    /// Whether they are pairs of bfloat16 (`kernels/pairs.rs`).
+    pub paired: bool,
     /// Extent of a volume without its frame.
     pub size: [usize; 3],
     /// Zeros before each axis.
@@ -123,20 +126,39 @@ impl Planes {
             }
         });
         data[images * channels * volume..].fill(ZERO);
-        Planes { images, channels, size, before, framed, data }
+        Planes { images, channels, paired: false, size, before, framed, data }
+    }
+
+    /// The same for channels in pairs.
+    ///
+    /// # Safety
+    /// As of [`Planes::vacant`]; of an odd number of channels the last pair's second half, too.
+    pub(crate) unsafe fn vacant_pairs(
+        images: usize,
+        channels: usize,
+        size: [usize; 3],
+        before: [usize; 3],
+        after: [usize; 3],
+    ) -> Planes {
+        // SAFETY: as the caller promises.
+        let mut planes = unsafe { Planes::vacant(images, words(channels), size, before, after) };
+        planes.paired = true;
+        planes
     }
 
     /// The inside of all volumes, to be written.
     pub fn inside(&mut self) -> Destination<'_> {
         let [a, b, c] = self.framed;
         let [x, y, z] = self.before;
-        Destination::at(
+        let paired = self.paired;
+        let inside = Destination::at(
             self.data.as_mut_ptr().cast(),
             self.data.len(),
             (x * b + y) * c + z,
             [self.channels * a * b * c, a * b * c, b * c, c, 1],
             [self.images, self.channels, self.size[0], self.size[1], self.size[2]],
-        )
+        );
+        if paired { inside.of_pairs() } else { inside }
     }
 
     /// All memory, frames and slack included.

@@ -5,6 +5,7 @@
 
 use rayon::prelude::*;
 
+use super::pairs::{larger, least};
 use super::planes::Planes;
 
 /// Extent after pooling.
@@ -26,6 +27,7 @@ fn fine_rows(size: [usize; 3], factor: [usize; 3], x: usize, y: usize) -> impl I
 /// The maximum of every block, framed by zeros `before` and `after`.
 pub fn pool(input: &Planes, factor: [usize; 3], (before, after): ([usize; 3], [usize; 3])) -> Planes {
     let size = pooled(input.size, factor);
+    // Pairs are handled as the floats whose place they take.
     // SAFETY: every row of every channel is written below.
     let mut output = unsafe { Planes::vacant(input.images, input.channels, size, before, after) };
     let to = output.inside();
@@ -37,11 +39,16 @@ pub fn pool(input: &Planes, factor: [usize; 3], (before, after): ([usize; 3], [u
         for (x, y) in (0..a).flat_map(|x| (0..b).map(move |y| (x, y))) {
             let fine = (0..factor[0]).flat_map(|i| (0..factor[1]).map(move |j| (i, j)));
             let fine = fine.map(|(i, j)| input.row(image, channel, x * factor[0] + i, y * factor[1] + j));
-            largest(fine, factor[2], &mut row);
+            if input.paired {
+                largest_of(fine, factor[2], &mut row, least(), larger);
+            } else {
+                largest(fine, factor[2], &mut row);
+            }
             // SAFETY: these rows belong to this channel's task alone.
             unsafe { to.put([image, channel, x, y], row.iter().copied(), false, false) };
         }
     });
+    output.paired = input.paired;
     output
 }
 
@@ -60,10 +67,21 @@ pub(crate) fn pool_values(values: &[f32], size: [usize; 3], factor: [usize; 3]) 
 
 /// A coarse row: the maxima of blocks of `factor` voxels over the fine rows that meet in it.
 fn largest<'a>(fine: impl Iterator<Item = &'a [f32]>, factor: usize, coarse: &mut [f32]) {
-    coarse.fill(f32::NEG_INFINITY);
+    largest_of(fine, factor, coarse, f32::NEG_INFINITY, f32::max);
+}
+
+/// The same by another order.
+fn largest_of<'a>(
+    fine: impl Iterator<Item = &'a [f32]>,
+    factor: usize,
+    coarse: &mut [f32],
+    least: f32,
+    larger: impl Fn(f32, f32) -> f32,
+) {
+    coarse.fill(least);
     for fine in fine {
         for (coarse, block) in coarse.iter_mut().zip(fine.chunks_exact(factor)) {
-            *coarse = block.iter().copied().fold(*coarse, f32::max);
+            *coarse = block.iter().copied().fold(*coarse, &larger);
         }
     }
 }

@@ -304,7 +304,8 @@ mod x86 {
         #[inline(always)]
         unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
             // SAFETY: the same bits, read as pairs.
-            unsafe { _mm512_dpbf16_ps(c, std::mem::transmute(a), std::mem::transmute(b)) }
+            let pairs = |floats| unsafe { std::mem::transmute::<__m512, __m512bh>(floats) };
+            unsafe { _mm512_dpbf16_ps(c, pairs(a), pairs(b)) }
         }
 
         #[inline(always)]

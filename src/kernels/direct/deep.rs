@@ -110,6 +110,16 @@ impl Work for DeepRows<'_> {
         for (index, row) in self.rows.clone().enumerate() {
             let (image, x, y) = (row / (a * b), row / b % a, row % b);
             let sums = &sums[index * c * block..][..c * block];
+            if self.job.output.is_paired() {
+                // A block holds whole vectors of outputs, so whole pairs.
+                for offset in (0..block).step_by(2) {
+                    let pairs = sums.chunks_exact(block).map(|voxel| [voxel[offset], voxel[offset + 1]]);
+                    let to = [image, self.first + offset, x, y];
+                    // SAFETY: as below.
+                    unsafe { self.job.output.put_pairs(to, pairs, finish.rectified) };
+                }
+                continue;
+            }
             for offset in 0..block {
                 for (turned, voxel) in turned.iter_mut().zip(sums.chunks_exact(block)) {
                     *turned = voxel[offset];

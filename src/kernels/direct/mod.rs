@@ -30,7 +30,8 @@ pub struct Finish<'a> {
 
 /// `output` (`[image, out, x, y, z]`) = the convolution of `input` with the packed kernel.
 pub fn convolve(input: &Planes, packed: &Packed, finish: Finish, output: &mut Destination) {
-    assert_eq!(input.channels, packed.inputs);
+    assert_eq!((input.channels, input.paired), (packed.inputs, packed.isa.is_bf16()));
+    assert!(!(finish.added && output.is_paired()), "nothing is added to pairs of bfloat16");
     assert!(!finish.added || output.is_filled(), "sums cannot be added to memory that holds no values");
     output.check(input.images, packed.outputs, input.size);
     let taps = input.taps(packed.kernel, packed.shift);

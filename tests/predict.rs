@@ -110,3 +110,39 @@ fn missing_models_and_inputs_are_named() {
     assert_eq!(run(folder.path(), "predict a.nii.gz --output out --shard 3/2").code, Some(2));
     assert!(!folder.path().join("out").exists());
 }
+
+#[test]
+fn bfloat16_is_refused_where_it_cannot_be_had_and_names_the_same_where_it_can() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(root().join("testing_dataset/phantom-11-001.nii.gz"), folder.path().join("a.nii.gz"))
+        .unwrap();
+    let go = |precision: &str, out: &str, simd: &str| {
+        let arguments =
+            format!("predict a.nii.gz --output {out} --format json --precision {precision} {}", models());
+        let mut command = scratch::vertebrae(folder.path(), &arguments);
+        let ran =
+            if simd.is_empty() { command.output() } else { command.env("VERTEBRAE_SIMD", simd).output() };
+        let ran = ran.unwrap();
+        (ran.status.code(), String::from_utf8_lossy(&ran.stderr).into_owned())
+    };
+    let document = |out: &str| json(&folder.path().join(out).join("a.vertebrae.json"));
+    let (code, sentence) = go("bf16", "none", "portable");
+    assert!(code == Some(1) && sentence.contains("multiply no bfloat16"), "{sentence}");
+    assert_eq!(go("auto", "portable", "portable").0, Some(0));
+    assert_eq!(document("portable")["device"], "cpu");
+    if vertebrae::kernels::simd::Isa::bf16().is_none() {
+        println!("SKIPPED: this processor multiplies no bfloat16");
+        return;
+    }
+    assert_eq!(go("f32", "whole", "").0, Some(0));
+    assert_eq!(go("bf16", "half", "").0, Some(0));
+    assert_eq!(document("half")["device"], "cpu (bf16)");
+    let (whole, half) = (document("whole"), document("half"));
+    for (a, b) in whole["vertebrae"].as_array().unwrap().iter().zip(half["vertebrae"].as_array().unwrap()) {
+        assert_eq!(a["label"], b["label"]);
+        for axis in 0..3 {
+            let off = a["lps"][axis].as_f64().unwrap() - b["lps"][axis].as_f64().unwrap();
+            assert!(off.abs() < 0.5, "{} {off}", a["label"]);
+        }
+    }
+}

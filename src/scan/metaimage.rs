@@ -15,6 +15,9 @@ use super::{Geometry, Volume};
 /// Bytes of a header at most: ITK's are a few hundred.
 const LONGEST_HEADER: u64 = 1 << 20;
 
+/// Directions are of length 1; written with few digits they may be off by so much.
+const LONGER: f64 = 0.02;
+
 /// Reads a scan in its stored axis order, the first axis contiguous. Errors name the file, what is wrong with it and what to do.
 pub fn read(path: &Path) -> Result<Volume> {
     read_unnamed(path).with_context(|| format!("{} cannot be used", path.display()))
@@ -173,6 +176,14 @@ impl Header {
                 );
                 [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
             });
+        // Found by fuzzing: directions of any length would place voxels kilometres apart.
+        for way in directions.chunks_exact(3) {
+            let length = way.iter().map(|part| part * part).sum::<f64>().sqrt();
+            ensure!(
+                (length - 1.0).abs() < LONGER,
+                "its TransformMatrix has a direction of length {length:.3}, not 1; export it again"
+            );
+        }
         let origin: [f64; 3] = self.numbers(&["Offset", "Position", "Origin"])?.unwrap_or([0.0; 3]);
         let affine = std::array::from_fn(|row| {
             // Its world is LPS.
@@ -250,6 +261,9 @@ mod tests {
         assert!(sentence("DimSize = 3 4 5", "DimSize = 3 4 9e12").contains("which no scan has"));
         assert!(sentence("MET_SHORT", "MET_STRING").contains("MET_STRING"));
         assert!(sentence("0.5 0.7 2", "0.5 0.7 0").contains("steps of"));
+        assert!(
+            sentence("1 0 0 0 -1 0 0 0 1", "1 0 0 0 -1 0 0 0 222222221").contains("a direction of length")
+        );
         assert!(sentence("BinaryData = True", "BinaryData = False").contains("written as text"));
         assert!(sentence("LOCAL", "LIST").contains("several files"));
         assert!(

@@ -241,11 +241,11 @@ mod tests {
 
     #[test]
     fn a_network_that_errs_is_believed_less_and_about_as_often_as_it_is_right() {
-        // Many spines: a few dozen hardly move the chain.
-        let (good, bad) = (spines(120, 0), spines(120, 36));
+        // Many spines: some dozens hardly move the chain.
+        let (good, bad) = (spines(480, 0), spines(480, 144));
         let fitted = |spines: &[Read]| fit(&spines.iter().collect::<Vec<_>>());
         let (of_good, of_bad) = (fitted(&good), fitted(&bad));
-        let read = &good[119];
+        let read = &good[479];
         assert!(confidence(read, &of_good) > 0.97, "{of_good:?} {}", confidence(read, &of_good));
         let doubted = confidence(read, &of_bad);
         assert!((0.55..0.89).contains(&doubted), "{of_bad:?} {doubted}");

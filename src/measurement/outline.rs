@@ -38,6 +38,9 @@ const SLAB: f64 = 0.15;
 const RIMS: f64 = 0.05;
 /// The share of a wall that lies within its corners.
 const CORNER: f64 = 0.9;
+/// Curves that bend least are flatter than the plates they follow: what heights differ by is so many times as much, on phantoms
+/// with bodies that have lost 12 to 50 % of their height, in voxels of 1 to 2 mm.
+const FLATTER: f64 = 1.08;
 /// Rows nearer to a plate than this show no wall, in mm.
 const RIM: f64 = 2.0;
 /// A cortex thinner than a voxel is seen as a ridge, which falls steepest outside of it: by this share of a voxel on phantoms
@@ -300,7 +303,9 @@ fn heights(upper: &Plate, lower: &Plate, walls: [f64; 2], hollow: bool) -> Optio
     };
     if hollow {
         let height = Parabola::through(&part(RIMS, 1.0 - RIMS), walls)?;
-        return Some([walls[0], (walls[0] + walls[1]) / 2.0, walls[1]].map(|back| height.at(back)));
+        let found = [walls[0], (walls[0] + walls[1]) / 2.0, walls[1]].map(|back| height.at(back));
+        let mean = found.iter().sum::<f64>() / 3.0;
+        return Some(found.map(|height| mean + FLATTER * (height - mean)));
     }
     let middle = part(0.42, 0.58);
     Some([

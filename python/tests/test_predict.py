@@ -153,6 +153,8 @@ def test_python_goes_on_meanwhile():
 def test_ctrl_c_is_a_keyboard_interrupt():
     program = (
         "import os, signal, vertebrae\n"
+        # A shell's background job inherits an ignored signal, and Python leaves that so.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def interrupt(stage): os.kill(os.getpid(), signal.SIGINT)\n"
         f"vertebrae.predict({str(SCAN)!r}, progress=interrupt)\n"
     )

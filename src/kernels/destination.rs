@@ -131,9 +131,8 @@ impl<'a> Destination<'a> {
             unsafe { self.put_half([image, channel, x, y], values, rectified) };
             return;
         }
-        let [i, c, p, q, step] = self.strides;
-        let start = self.origin + image * i + channel * c + x * p + y * q;
-        let floor = if rectified { 0.0 } else { f32::NEG_INFINITY };
+        let (start, step) = self.row([image, channel, x, y]);
+        let floor = floor(rectified);
         unsafe {
             let to = self.data.add(start);
             // Two loops each, so that the common ones become vector code.
@@ -153,7 +152,19 @@ impl<'a> Destination<'a> {
     }
 }
 
+/// What no value is less than.
+fn floor(rectified: bool) -> f32 {
+    if rectified { 0.0 } else { f32::NEG_INFINITY }
+}
+
 impl Destination<'_> {
+    /// Where the float of a row's first voxel lies, and how far it is to the next one's; `channel` counts pairs where it holds them.
+    #[inline(always)]
+    fn row(&self, [image, channel, x, y]: [usize; 4]) -> (usize, usize) {
+        let [i, c, p, q, step] = self.strides;
+        (self.origin + image * i + channel * c + x * p + y * q, step)
+    }
+
     /// Writes a row of one channel of pairs.
     ///
     /// # Safety
@@ -165,9 +176,8 @@ impl Destination<'_> {
         values: impl Iterator<Item = f32>,
         rectified: bool,
     ) {
-        let [i, c, p, q, step] = self.strides;
-        let start = self.origin + image * i + channel / 2 * c + x * p + y * q;
-        let floor = if rectified { 0.0 } else { f32::NEG_INFINITY };
+        let (start, step) = self.row([image, channel / 2, x, y]);
+        let floor = floor(rectified);
         unsafe {
             // The lower half of a float comes first in memory.
             let to = self.data.add(start).cast::<u16>().add(channel % 2);
@@ -188,9 +198,8 @@ impl Destination<'_> {
         values: impl Iterator<Item = [f32; 2]>,
         rectified: bool,
     ) {
-        let [i, c, p, q, step] = self.strides;
-        let start = self.origin + image * i + channel / 2 * c + x * p + y * q;
-        let floor = if rectified { 0.0 } else { f32::NEG_INFINITY };
+        let (start, step) = self.row([image, channel / 2, x, y]);
+        let floor = floor(rectified);
         unsafe {
             let to = self.data.add(start);
             values.enumerate().for_each(|(z, [low, high])| {

@@ -65,7 +65,8 @@ pub(crate) fn paired(planes: &Planes) -> Planes {
     let values = planes.data();
     let plane = planes.framed[1] * planes.framed[2];
     // SAFETY: every value of every pair is written below, the frame's with it.
-    let mut paired = unsafe { Planes::vacant_pairs(images, channels, size, planes.before, after) };
+    let mut paired =
+        unsafe { Planes::vacant(images, words(channels), size, planes.before, after) }.into_pairs();
     paired.whole()[..images * words(channels) * stride].par_chunks_mut(plane).enumerate().for_each(
         |(index, to)| {
             let (word, start) = (index * plane / stride, index * plane % stride);
@@ -156,8 +157,8 @@ mod tests {
                 if outputs.is_multiple_of(2) {
                     let rounded = paired(&Planes::framed(&output, images, outputs, size, [1; 3], [1, 0, 2]));
                     // SAFETY: the convolution writes all of its inside.
-                    let mut pairs =
-                        unsafe { Planes::vacant_pairs(images, outputs, size, [1; 3], [1, 0, 2]) };
+                    let vacant = unsafe { Planes::vacant(images, words(outputs), size, [1; 3], [1, 0, 2]) };
+                    let mut pairs = vacant.into_pairs();
                     convolve(&planes, &packed, finish, &mut pairs.inside());
                     let wrong = pairs.data().iter().zip(rounded.data()).position(|(a, b)| a.to_bits() != b.to_bits());
                     let both = wrong.map(|at| [pairs.data()[at].to_bits(), rounded.data()[at].to_bits()]);

@@ -6,7 +6,6 @@ use std::sync::Mutex;
 use rayon::prelude::*;
 
 use super::destination::Destination;
-use super::pairs::words;
 
 /// Floats behind the last voxel that a register may read: the widest block of any kernel.
 pub(crate) const SLACK: usize = 256;
@@ -129,21 +128,10 @@ impl Planes {
         Planes { images, channels, paired: false, size, before, framed, data }
     }
 
-    /// The same for channels in pairs.
-    ///
-    /// # Safety
-    /// As of [`Planes::vacant`]; of an odd number of channels the last pair's second half, too.
-    pub(crate) unsafe fn vacant_pairs(
-        images: usize,
-        channels: usize,
-        size: [usize; 3],
-        before: [usize; 3],
-        after: [usize; 3],
-    ) -> Planes {
-        // SAFETY: as the caller promises.
-        let mut planes = unsafe { Planes::vacant(images, words(channels), size, before, after) };
-        planes.paired = true;
-        planes
+    /// The same volumes, their channels taken for pairs of bfloat16.
+    pub(crate) fn into_pairs(mut self) -> Planes {
+        self.paired = true;
+        self
     }
 
     /// The inside of all volumes, to be written.

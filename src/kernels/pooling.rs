@@ -48,8 +48,7 @@ pub fn pool(input: &Planes, factor: [usize; 3], (before, after): ([usize; 3], [u
             unsafe { to.put([image, channel, x, y], row.iter().copied(), false, false) };
         }
     });
-    output.paired = input.paired;
-    output
+    if input.paired { output.into_pairs() } else { output }
 }
 
 /// The maximum of every block of plain values.

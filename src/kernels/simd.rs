@@ -1,6 +1,7 @@
 //! Vectors of floats on three instruction sets, chosen at run time.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::OnceLock;
 
 /// Environment variable that forces a lower instruction set than the machine has.
@@ -146,7 +147,7 @@ impl Isa {
             Set::Avx512Bf16 => unsafe { x86::avx512_bf16(work) },
             // SAFETY: as of arrays of floats.
             #[cfg(test)]
-            Set::PortableBf16 => unsafe { work.run::<PortableBf16>() },
+            Set::PortableBf16 => unsafe { work.run::<Pairs<Portable>>() },
         }
     }
 }
@@ -216,33 +217,58 @@ impl Simd for Portable {
     }
 }
 
-/// Arrays of eight pairs of bfloat16, on any processor: what `vdpbf16ps` computes, up to how it rounds.
+/// Registers whose words are also multiplied as pairs of bfloat16.
+///
+/// # Safety
+/// As of [`Simd`], and a processor that multiplies pairs.
+pub(crate) trait PairProduct: Simd {
+    /// As [`Simd::MANY_REGISTERS`]; a reference goes the ways of the processors that it stands for.
+    const MANY: bool = Self::MANY_REGISTERS;
+    /// The products of both halves of a and b, and c, which is floats.
+    unsafe fn add_products(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+}
+
+/// The registers of `S` with pairs of bfloat16 for factors and floats for sums: only what is multiplied differs.
+pub(crate) struct Pairs<S>(PhantomData<S>);
+
+impl<S: PairProduct> Simd for Pairs<S> {
+    const LANES: usize = S::LANES;
+    const MANY_REGISTERS: bool = S::MANY;
+    type Vector = S::Vector;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> S::Vector {
+        unsafe { S::splat(value) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> S::Vector {
+        unsafe { S::load(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(to: *mut f32, vector: S::Vector) {
+        unsafe { S::store(to, vector) }
+    }
+
+    #[inline(always)]
+    unsafe fn fma(a: S::Vector, b: S::Vector, c: S::Vector) -> S::Vector {
+        unsafe { S::add_products(a, b, c) }
+    }
+
+    #[inline(always)]
+    unsafe fn max(a: S::Vector, b: S::Vector) -> S::Vector {
+        unsafe { S::max(a, b) }
+    }
+}
+
+/// What `vdpbf16ps` computes, up to how it rounds, on any processor.
 #[cfg(test)]
-pub(crate) struct PortableBf16;
-
-#[cfg(test)]
-impl Simd for PortableBf16 {
-    const LANES: usize = 8;
-    const MANY_REGISTERS: bool = true;
-    type Vector = [f32; 8];
+impl PairProduct for Portable {
+    const MANY: bool = true;
 
     #[inline(always)]
-    unsafe fn splat(value: f32) -> [f32; 8] {
-        [value; 8]
-    }
-
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> [f32; 8] {
-        unsafe { Portable::load(from) }
-    }
-
-    #[inline(always)]
-    unsafe fn store(to: *mut f32, vector: [f32; 8]) {
-        unsafe { Portable::store(to, vector) }
-    }
-
-    #[inline(always)]
-    unsafe fn fma(a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
+    unsafe fn add_products(a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
         // The upper half of a float is a bfloat16.
         let halves = |pair: f32| [pair.to_bits() << 16, pair.to_bits() & 0xffff_0000].map(f32::from_bits);
         std::array::from_fn(|lane| {
@@ -250,18 +276,13 @@ impl Simd for PortableBf16 {
             c[lane] + a0 * b0 + a1 * b1
         })
     }
-
-    #[inline(always)]
-    unsafe fn max(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
-        unsafe { Portable::max(a, b) }
-    }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{Simd, Work};
+    use super::{PairProduct, Pairs, Simd, Work};
 
     #[target_feature(enable = "avx512f")]
     pub(crate) unsafe fn avx512<W: Work>(work: W) {
@@ -275,42 +296,15 @@ mod x86 {
 
     #[target_feature(enable = "avx512f,avx512bf16")]
     pub(crate) unsafe fn avx512_bf16<W: Work>(work: W) {
-        unsafe { work.run::<Avx512Bf16>() }
+        unsafe { work.run::<Pairs<Avx512>>() }
     }
 
-    /// Factors are pairs of bfloat16, sums are floats.
-    pub(crate) struct Avx512Bf16;
-
-    impl Simd for Avx512Bf16 {
-        const LANES: usize = 16;
-        const MANY_REGISTERS: bool = true;
-        type Vector = __m512;
-
+    impl PairProduct for Avx512 {
         #[inline(always)]
-        unsafe fn splat(value: f32) -> __m512 {
-            unsafe { _mm512_set1_ps(value) }
-        }
-
-        #[inline(always)]
-        unsafe fn load(from: *const f32) -> __m512 {
-            unsafe { _mm512_loadu_ps(from) }
-        }
-
-        #[inline(always)]
-        unsafe fn store(to: *mut f32, vector: __m512) {
-            unsafe { _mm512_storeu_ps(to, vector) }
-        }
-
-        #[inline(always)]
-        unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
+        unsafe fn add_products(a: __m512, b: __m512, c: __m512) -> __m512 {
             // SAFETY: the same bits, read as pairs.
             let pairs = |floats| unsafe { std::mem::transmute::<__m512, __m512bh>(floats) };
             unsafe { _mm512_dpbf16_ps(c, pairs(a), pairs(b)) }
-        }
-
-        #[inline(always)]
-        unsafe fn max(a: __m512, b: __m512) -> __m512 {
-            unsafe { _mm512_max_ps(a, b) }
         }
     }
 

@@ -14,7 +14,7 @@ use crate::kernels::direct::{Finish, convolve};
 use crate::kernels::joined::{Joined, PackedJoined, convolve_joined};
 use crate::kernels::normalisation;
 use crate::kernels::packed::{Direction, Packed};
-use crate::kernels::pairs::paired;
+use crate::kernels::pairs::{paired, words};
 use crate::kernels::planes::{self, Planes};
 use crate::kernels::pooling::pool;
 use crate::kernels::simd::Isa;
@@ -100,16 +100,14 @@ impl Layer {
     /// `pairs` says whether what reads the result takes pairs of bfloat16. A joined convolution adds to what it has written, which
     /// pairs are too coarse for.
     fn apply(&self, x: &Planes, skip: Option<&Planes>, (before, after): Frame, pairs: bool) -> Planes {
-        let (images, outputs, size) = (x.images, self.shape.outputs, skip.unwrap_or(x).size);
-        let whole = outputs.is_multiple_of(2) && matches!(self.kernel, Kernel::Plain(_));
+        let (outputs, size) = (self.shape.outputs, skip.unwrap_or(x).size);
+        let pairs = pairs && outputs.is_multiple_of(2) && matches!(self.kernel, Kernel::Plain(_));
+        let channels = if pairs { words(outputs) } else { outputs };
         // SAFETY: a convolution writes all of its destination, both halves of every pair.
-        let mut output = unsafe {
-            if pairs && whole {
-                Planes::vacant_pairs(images, outputs, size, before, after)
-            } else {
-                Planes::vacant(images, outputs, size, before, after)
-            }
-        };
+        let mut output = unsafe { Planes::vacant(x.images, channels, size, before, after) };
+        if pairs {
+            output = output.into_pairs();
+        }
         self.write(x, skip, &mut output.inside());
         output
     }

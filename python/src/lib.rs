@@ -121,9 +121,7 @@ fn predict_array(
     let voxels: Array3<f32> = voxels.as_array().to_owned();
     let work = move || -> anyhow::Result<String> {
         let mut told = Told { progress };
-        let spacing =
-            std::array::from_fn(|axis| affine.iter().map(|row| row[axis].powi(2)).sum::<f64>().sqrt());
-        let geometry = Geometry { shape: voxels.dim().into(), spacing, affine };
+        let geometry = Geometry::of(voxels.dim().into(), affine);
         let scan = Scan::of(Volume { voxels, geometry, warnings: Vec::new() })
             .map_err(|error| error.context(format!("{name} cannot be used")))?;
         let input = File { path: Path::new(&name).to_owned(), sha256: String::new() };

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use anyhow::{Result, ensure};
+
 /// Shape, spacing and position of a voxel grid.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Geometry {
@@ -14,7 +16,27 @@ pub struct Geometry {
     pub affine: [[f64; 4]; 3],
 }
 
+/// Lengths of the steps along the axes of an affine.
+pub(in crate::scan) fn lengths(affine: &[[f64; 4]; 3]) -> [f64; 3] {
+    std::array::from_fn(|axis| affine.iter().map(|row| row[axis].powi(2)).sum::<f64>().sqrt())
+}
+
 impl Geometry {
+    /// A grid by its affine alone, which says how far apart voxels are.
+    pub fn of(shape: [usize; 3], affine: [[f64; 4]; 3]) -> Geometry {
+        Geometry { shape, spacing: lengths(&affine), affine }
+    }
+
+    /// The same grid, if its voxels have a size.
+    pub(in crate::scan) fn checked(self) -> Result<Geometry> {
+        let spacing = self.spacing;
+        ensure!(
+            spacing.iter().all(|step| step.is_finite() && *step > 0.0),
+            "its axes have steps of {spacing:?} mm; export it again"
+        );
+        Ok(self)
+    }
+
     /// World position (RAS, mm) of a voxel index, fractions allowed.
     pub fn world(&self, index: [f64; 3]) -> [f64; 3] {
         self.affine.map(|row| row[0] * index[0] + row[1] * index[1] + row[2] * index[2] + row[3])

@@ -17,6 +17,15 @@ pub fn replace_non_finite(voxels: &mut Array3<f32>) -> Result<usize> {
     Ok(bad)
 }
 
+/// The same; says so in the warnings where there were any.
+pub(super) fn make_finite(voxels: &mut Array3<f32>, warnings: &mut Vec<String>) -> Result<()> {
+    let replaced = replace_non_finite(voxels)?;
+    if replaced > 0 {
+        warnings.push(format!("{replaced} voxels are NaN or infinite and were taken as air"));
+    }
+    Ok(())
+}
+
 /// What intensities were normalised with.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scale {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use flate2::bufread::ZlibDecoder;
@@ -40,11 +40,9 @@ fn read_unnamed(path: &Path) -> Result<Volume> {
     let stored =
         Stored { shape: geometry.shape, kind: header.kind()?, endianness: header.order(), scale: [0.0; 2] };
     stored.bytes()?;
-    let stream: Box<dyn BufRead> = match header.detached(path)? {
-        Some(beside) => Box::new(BufReader::new(
-            std::fs::File::open(&beside).with_context(|| format!("{} cannot be opened", beside.display()))?,
-        )),
-        None => Box::new(stream),
+    let stream: Box<dyn BufRead> = match header.field("ElementDataFile").unwrap_or_default() {
+        local if local.eq_ignore_ascii_case("LOCAL") => Box::new(stream),
+        name => Box::new(voxels::beside(path, name, ".mha")?),
     };
     let skip = header.field("HeaderSize").unwrap_or("0");
     let skip = skip.parse().ok().with_context(|| {
@@ -130,21 +128,6 @@ impl Header {
         if big { Endianness::Big } else { Endianness::Little }
     }
 
-    /// The file of the voxels where they have one of their own.
-    fn detached(&self, path: &Path) -> Result<Option<PathBuf>> {
-        let name = self.field("ElementDataFile").unwrap_or_default();
-        if name.eq_ignore_ascii_case("LOCAL") {
-            return Ok(None);
-        }
-        ensure!(
-            !name.starts_with("LIST") && !name.contains('%'),
-            "its voxels are spread over several files; save it as one .mha"
-        );
-        let beside = path.with_file_name(name);
-        ensure!(beside.is_file(), "its voxels should be in {}; put that file beside it", beside.display());
-        Ok(Some(beside))
-    }
-
     fn geometry(&self, warnings: &mut Vec<String>) -> Result<Geometry> {
         let axes = self.field("NDims").context("its header has no 'NDims'; export it again")?;
         ensure!(axes == "3", "it has {axes} axes; save one volume, with three, as a file of its own");
@@ -161,10 +144,6 @@ impl Header {
         let spacing: [f64; 3] = self
             .numbers(&["ElementSpacing", "ElementSize"])?
             .context("its header does not say how large a voxel is; export it again")?;
-        ensure!(
-            spacing.iter().all(|step| step.is_finite() && *step > 0.0),
-            "its axes have steps of {spacing:?} mm; export it again"
-        );
         // Three numbers for each axis: where it points to.
         let directions: [f64; 9] = self
             .numbers(&["TransformMatrix", "Rotation", "Orientation"])?
@@ -191,13 +170,14 @@ impl Header {
             let step = |axis: usize| sign * directions[3 * axis + row] * spacing[axis];
             [step(0), step(1), step(2), sign * origin[row]]
         });
-        Ok(Geometry { shape: shape.map(|size| size as usize), spacing, affine })
+        Geometry { shape: shape.map(|size| size as usize), spacing, affine }.checked()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scan::voxels::fixture::{check, voxels};
     use flate2::Compression;
     use flate2::write::ZlibEncoder;
     use std::io::Write;
@@ -206,19 +186,6 @@ mod tests {
                           CompressedData = False\nTransformMatrix = 1 0 0 0 -1 0 0 0 1\nOffset = 9 8 7\n\
                           CenterOfRotation = 0 0 0\nAnatomicalOrientation = RPI\nElementSpacing = 0.5 0.7 2\n\
                           DimSize = 3 4 5\nElementType = MET_SHORT\nElementDataFile = LOCAL\n";
-
-    fn voxels() -> Vec<u8> {
-        (0..60i16).flat_map(|value| (value - 1000).to_le_bytes()).collect()
-    }
-
-    fn check(volume: &Volume) {
-        assert_eq!(volume.geometry.shape, [3, 4, 5]);
-        assert_eq!(volume.geometry.world([2.0, 1.0, 1.0]), [-10.0, -7.3, 9.0]);
-        for ((x, y, z), &value) in volume.voxels.indexed_iter() {
-            assert_eq!(value, (x + 3 * y + 12 * z) as f32 - 1000.0);
-        }
-        assert!(volume.warnings.is_empty(), "{:?}", volume.warnings);
-    }
 
     #[test]
     fn voxels_are_read_plain_and_compressed_and_from_a_file_of_their_own() {

@@ -161,10 +161,7 @@ impl Scan {
             "the volume has {shape:?} voxels, its geometry {:?}",
             volume.geometry.shape
         );
-        let replaced = replace_non_finite(&mut volume.voxels)?;
-        if replaced > 0 {
-            volume.warnings.push(format!("{replaced} voxels are NaN or infinite and were taken as air"));
-        }
+        intensity::make_finite(&mut volume.voxels, &mut volume.warnings)?;
         Scan::placed(volume, None, true)
     }
 

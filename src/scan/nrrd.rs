@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use flate2::bufread::MultiGzDecoder;
@@ -42,10 +42,8 @@ fn read_unnamed(path: &Path) -> Result<Volume> {
     let stored =
         Stored { shape: geometry.shape, kind: header.kind()?, endianness: header.order()?, scale: [0.0; 2] };
     let expected = stored.bytes()? as u64;
-    let mut stream: Box<dyn BufRead> = match header.detached(path)? {
-        Some(beside) => Box::new(BufReader::new(
-            std::fs::File::open(&beside).with_context(|| format!("{} cannot be opened", beside.display()))?,
-        )),
+    let mut stream: Box<dyn BufRead> = match header.field("data file") {
+        Some(name) => Box::new(voxels::beside(path, name, ".nrrd")?),
         None => Box::new(stream),
     };
     for _ in 0..header.count("line skip")?.unwrap_or(0) {
@@ -163,18 +161,6 @@ impl Header {
         }
     }
 
-    /// The file of the voxels where they have one of their own.
-    fn detached(&self, path: &Path) -> Result<Option<PathBuf>> {
-        let Some(name) = self.field("data file") else { return Ok(None) };
-        ensure!(
-            !name.eq_ignore_ascii_case("list") && !name.starts_with("LIST") && !name.contains('%'),
-            "its voxels are spread over several files; save it as one .nrrd"
-        );
-        let beside = path.with_file_name(name);
-        ensure!(beside.is_file(), "its voxels should be in {}; put that file beside it", beside.display());
-        Ok(Some(beside))
-    }
-
     fn geometry(&self, warnings: &mut Vec<String>) -> Result<Geometry> {
         let dimension =
             self.number("dimension")?.context("its header has no 'dimension'; export it again")?;
@@ -194,15 +180,10 @@ impl Header {
             Some(text) => turned(vector(text).context("its 'space origin' is no place; export it again")?),
             None => [0.0; 3],
         };
-        let spacing = directions.map(|way| way.iter().map(|part| part * part).sum::<f64>().sqrt());
-        ensure!(
-            spacing.iter().all(|step| step.is_finite() && *step > 0.0),
-            "its axes have steps of {spacing:?} mm; export it again"
-        );
         let affine = std::array::from_fn(|row| {
             [directions[0][row], directions[1][row], directions[2][row], origin[row]]
         });
-        Ok(Geometry { shape, spacing, affine })
+        Geometry::of(shape, affine).checked()
     }
 
     /// What turns its first two axes of the world to the right and to the front: 1 or -1.
@@ -265,6 +246,7 @@ fn vector(text: &str) -> Option<[f64; 3]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scan::voxels::fixture::{check, voxels};
     use flate2::Compression;
     use flate2::write::GzEncoder;
     use std::io::Write;
@@ -272,20 +254,6 @@ mod tests {
     const HEADER: &str = "NRRD0004\n# Slicer\ntype: short\ndimension: 3\nspace: left-posterior-superior\nsizes: 3 4 5\n\
                           space directions: (0.5,0,0) (0,-0.7,0) (0,0,2)\nkinds: domain domain domain\nendian: little\n\
                           encoding: ENCODING\nspace origin: (9,8,7)\nnote:=none: at all\n";
-
-    fn voxels() -> Vec<u8> {
-        (0..60i16).flat_map(|value| (value - 1000).to_le_bytes()).collect()
-    }
-
-    fn check(volume: &Volume) {
-        assert_eq!(volume.geometry.shape, [3, 4, 5]);
-        assert_eq!(volume.geometry.spacing, [0.5, 0.7, 2.0]);
-        assert_eq!(volume.geometry.world([2.0, 1.0, 1.0]), [-10.0, -7.3, 9.0]);
-        for ((x, y, z), &value) in volume.voxels.indexed_iter() {
-            assert_eq!(value, (x + 3 * y + 12 * z) as f32 - 1000.0);
-        }
-        assert!(volume.warnings.is_empty(), "{:?}", volume.warnings);
-    }
 
     #[test]
     fn voxels_are_read_raw_and_zipped_and_from_a_file_of_their_own() {

@@ -55,10 +55,7 @@ impl Stored {
         };
         let stored = InMemNiftiVolume::from_raw_data(&described, raw)?.into_ndarray::<f32>()?;
         let mut voxels = stored.into_dimensionality::<Ix3>()?;
-        let replaced = intensity::replace_non_finite(&mut voxels)?;
-        if replaced > 0 {
-            warnings.push(format!("{replaced} voxels are NaN or infinite and were taken as air"));
-        }
+        intensity::make_finite(&mut voxels, warnings)?;
         Ok(voxels)
     }
 }
@@ -74,6 +71,17 @@ pub(super) fn open(path: &Path) -> Result<Box<dyn Read>> {
     } else {
         Ok(Box::new(file))
     }
+}
+
+/// The file beside a header that holds its voxels, opened; `whole` is what to save as where they lie in several.
+pub(super) fn beside(header: &Path, name: &str, whole: &str) -> Result<BufReader<File>> {
+    ensure!(
+        !name.eq_ignore_ascii_case("list") && !name.starts_with("LIST") && !name.contains('%'),
+        "its voxels are spread over several files; save it as one {whole}"
+    );
+    let path = header.with_file_name(name);
+    ensure!(path.is_file(), "its voxels should be in {}; put that file beside it", path.display());
+    Ok(BufReader::new(File::open(&path).with_context(|| format!("{} cannot be opened", path.display()))?))
 }
 
 pub(super) fn broken(error: std::io::Error, what: &str) -> anyhow::Error {
@@ -104,4 +112,26 @@ fn voxel_bytes(mut stream: Box<dyn Read>, skip: u64, expected: usize) -> Result<
         "its voxels do not have the checksum that its gzip stream names: it was damaged; copy or export it again"
     );
     Ok(raw)
+}
+
+/// The volume that the formats of one file are tested with.
+#[cfg(test)]
+pub(super) mod fixture {
+    use crate::scan::Volume;
+
+    /// Its voxels as signed shorts, the first axis fastest.
+    pub(in crate::scan) fn voxels() -> Vec<u8> {
+        (0..60i16).flat_map(|value| (value - 1000).to_le_bytes()).collect()
+    }
+
+    /// That a volume is the one, where it lies in the patient, and that nothing had to be put right.
+    pub(in crate::scan) fn check(volume: &Volume) {
+        assert_eq!(volume.geometry.shape, [3, 4, 5]);
+        assert_eq!(volume.geometry.spacing, [0.5, 0.7, 2.0]);
+        assert_eq!(volume.geometry.world([2.0, 1.0, 1.0]), [-10.0, -7.3, 9.0]);
+        for ((x, y, z), &value) in volume.voxels.indexed_iter() {
+            assert_eq!(value, (x + 3 * y + 12 * z) as f32 - 1000.0);
+        }
+        assert!(volume.warnings.is_empty(), "{:?}", volume.warnings);
+    }
 }

@@ -237,10 +237,7 @@ fn read_unnamed(folder: &Path, wanted: Option<&str>) -> Result<(Volume, Series)>
             }
         }
     }
-    let replaced = intensity::replace_non_finite(&mut voxels)?;
-    if replaced > 0 {
-        warnings.push(format!("{replaced} voxels are NaN or infinite and were taken as air"));
-    }
+    intensity::make_finite(&mut voxels, &mut warnings)?;
     Ok((Volume { voxels, geometry, warnings }, series))
 }
 

@@ -7,6 +7,7 @@ use nifti::{Endianness, NiftiHeader, NiftiType, Unit};
 
 use super::{HEADER, HEADER_2};
 use crate::scan::Geometry;
+use crate::scan::geometry::lengths;
 use crate::scan::voxels::broken;
 
 /// Spacings of a header that differ by more than this share contradict each other.
@@ -21,11 +22,6 @@ const AWAY: f64 = 5.0;
 
 /// Voxel → world (RAS, mm), three rows.
 type Affine = [[f64; 4]; 3];
-
-/// Lengths of the steps along the axes.
-fn lengths(affine: &Affine) -> [f64; 3] {
-    std::array::from_fn(|axis| affine.iter().map(|row| row[axis].powi(2)).sum::<f64>().sqrt())
-}
 
 /// Says where the sform, which is taken, and the qform place voxels elsewhere.
 fn contradiction(sform: &Affine, qform: &Affine, shape: [usize; 3], warnings: &mut Vec<String>) {

@@ -177,7 +177,7 @@ mod tests {
         let geometry = Geometry { shape: [21, 19, 8], spacing: [2.0, 2.0, 5.0], affine: [[0.0; 4]; 3] };
         let voxels = Array3::from_shape_fn((21, 19, 8), |(x, y, z)| (x * 7 + y * 3 + z) as f32);
         let frame = Frame::new(Orientation::IDENTITY, geometry.clone());
-        Scan { volume: Volume { voxels, geometry, warnings: Vec::new() }, frame, series: None }
+        Scan { volume: Volume { voxels, geometry, warnings: Vec::new() }, frame, source: None }
     }
 
     fn run(decode: Decode) -> Analysis {

@@ -77,7 +77,7 @@ impl Document {
             schema: SCHEMA.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             input,
-            series: scan.series.clone(),
+            series: scan.source.as_ref().map(|source| source.series.clone()),
             models: pipeline.models.clone(),
             image: Image::of(&scan.frame.stored),
             device: pipeline.device.to_string(),

@@ -25,6 +25,8 @@ use ndarray::Array3;
 
 use crate::artifact;
 
+use dicom::Source;
+
 pub use dicom::Series;
 pub use error::Error;
 pub(crate) use geometry::cross;
@@ -71,8 +73,8 @@ pub struct Scan {
     pub volume: Volume,
     /// How that lies in the file.
     pub frame: Frame,
-    /// Which DICOM series it is, if it is one.
-    pub series: Option<Series>,
+    /// The slices that it was made of, if it is a DICOM series.
+    pub source: Option<Source>,
 }
 
 /// The file's own frame and the way between it and LPS order.
@@ -139,9 +141,9 @@ impl Scan {
         if path.is_file() && dicom::is_dicom(path) {
             bail!("{} is a single DICOM file; name the folder with all slices of its series", path.display());
         }
-        let (volume, series) = if path.is_dir() {
-            let (volume, series) = dicom::read_series(path, wanted)?;
-            (volume, Some(series))
+        let (volume, source) = if path.is_dir() {
+            let (volume, source) = dicom::read_source(path, wanted)?;
+            (volume, Some(source))
         } else {
             let volume = match Format::of(path) {
                 Format::Nifti => nifti::read(path)?,
@@ -150,7 +152,7 @@ impl Scan {
             };
             (volume, None)
         };
-        Scan::placed(volume, series, reorient).with_context(|| format!("{} cannot be used", path.display()))
+        Scan::placed(volume, source, reorient).with_context(|| format!("{} cannot be used", path.display()))
     }
 
     /// A volume of Hounsfield units that lies anywhere in the patient, brought to LPS order. Errors say what is wrong with it.
@@ -165,7 +167,7 @@ impl Scan {
         Scan::placed(volume, None, true)
     }
 
-    fn placed(mut volume: Volume, series: Option<Series>, reorient: bool) -> Result<Scan> {
+    fn placed(mut volume: Volume, source: Option<Source>, reorient: bool) -> Result<Scan> {
         let stored = volume.geometry.clone();
         plausible::check(&stored, &mut volume.warnings)?;
         let orientation = if reorient { Orientation::to_lps(&stored)? } else { Orientation::IDENTITY };
@@ -186,11 +188,11 @@ impl Scan {
                 return Ok(Scan {
                     volume,
                     frame: Frame { orientation, stored, upright: Some(grid) },
-                    series,
+                    source,
                 });
             }
         }
-        Ok(Scan { volume: orientation.apply(volume), frame: Frame::new(orientation, stored), series })
+        Ok(Scan { volume: orientation.apply(volume), frame: Frame::new(orientation, stored), source })
     }
 
     /// The voxels at `spacing` mm, normalised to mean 0 and deviation 1 (docs/original.md §1), and with what.

@@ -19,11 +19,11 @@ use crate::batch::{Failures, guarded, read_ahead};
 use crate::pipeline::{Models, Pipeline};
 use crate::progress::{Observer, Stage};
 use crate::report::collection::Collection;
-use crate::report::dicom::Moment;
+use crate::report::dicom::{Moment, Origin};
 use crate::report::layout::{self, Layout};
 use crate::report::prediction::{self, Document, Vertebra, is_current};
 use crate::report::run::{self, Run as Record};
-use crate::scan::{self, Listing, Scan, dicom};
+use crate::scan::{self, Listing, Scan};
 
 #[derive(Args)]
 pub struct Predict {
@@ -238,13 +238,14 @@ impl Predict {
                 stem.display()
             ));
         }
-        let refers = path.is_dir() && self.format.iter().any(|output| output.is_dicom());
+        let wanted = self.format.iter().any(|output| output.is_dicom());
+        let source = scan.source.as_ref().filter(|_| wanted);
         let results = Results {
             path,
             scan: &scan,
             prediction: &prediction,
             measurements: measurements.as_ref(),
-            source: refers.then(|| dicom::source(path, self.series.as_deref())).transpose()?,
+            origin: source.map(Origin::of).transpose()?,
             now: moment(),
         };
         let mut remarks = Vec::new();

@@ -9,10 +9,9 @@ use crate::anatomy::Level;
 use crate::annotation::landmark::{Format, Landmark};
 use crate::measurement::{Measured, Measurements, bodies, labels};
 use crate::pipeline::{Located, Prediction};
-use crate::report::dicom::{self, Moment};
+use crate::report::dicom::{self, Moment, Origin};
 use crate::report::prediction::Document;
 use crate::report::{self, colours, layout};
-use crate::scan::dicom::Source;
 use crate::scan::{Scan, nifti};
 use crate::spine::NAMES_SPACING;
 use crate::straighten::Even;
@@ -61,8 +60,8 @@ pub struct Results<'a> {
     pub prediction: &'a Prediction,
     /// What was measured, where outlines or measurements are asked for.
     pub measurements: Option<&'a Measurements>,
-    /// The slices that DICOM files refer to, where such are asked for of a folder of slices.
-    pub source: Option<Source>,
+    /// What DICOM files are made of, where such are asked for of a folder of slices.
+    pub origin: Option<Origin<'a>>,
     /// When.
     pub now: Moment,
 }
@@ -101,7 +100,7 @@ impl Output {
     /// comes after it, in [`Output::write_of`].
     pub fn write(self, folder: &Path, stem: &Path, results: &Results) -> Result<Option<String>> {
         let target = self.path(folder, stem);
-        let Results { path, scan, prediction, measurements, source, now } = results;
+        let Results { path, scan, prediction, measurements, origin, now } = results;
         let (Scan { volume, frame, .. }, spine) = (scan, &prediction.spine);
         match self {
             Output::Json => {}
@@ -121,7 +120,7 @@ impl Output {
                     colours::write(&layout::with_ending(folder, stem, "_seg.ctbl"), &levels)?;
                 }
             }
-            Output::DicomSeg | Output::DicomSr if source.is_none() => {
+            Output::DicomSeg | Output::DicomSr if origin.is_none() => {
                 return Ok(Some(format!(
                     "{} is not written: {} is no folder of DICOM slices",
                     target.display(),
@@ -130,9 +129,10 @@ impl Output {
             }
             Output::DicomSeg => {
                 let found = spine.centroids();
-                if let (Some(source), Some(measurements)) = (source, measurements) {
+                if let (Some(origin), Some(measurements)) = (origin, measurements) {
                     let levels: Vec<Level> = found.iter().map(|found| found.level).collect();
-                    dicom::segmentation(&target, source, &bodies(&found, measurements, frame), &levels, now)?;
+                    let bodies = bodies(&found, measurements, frame);
+                    dicom::segmentation(&target, origin, &frame.stored, &bodies, &levels, now)?;
                 }
             }
             Output::DicomSr | Output::Page => {}
@@ -151,9 +151,9 @@ impl Output {
     /// Writes what is made of the document.
     pub fn write_of(self, document: &Document, folder: &Path, stem: &Path, results: &Results) -> Result<()> {
         let target = self.path(folder, stem);
-        match (self, &results.source) {
-            (Output::DicomSr, Some(source)) if !document.vertebrae.is_empty() => {
-                dicom::structured(&target, source, document, &results.now)
+        match (self, &results.origin) {
+            (Output::DicomSr, Some(origin)) if !document.vertebrae.is_empty() => {
+                dicom::structured(&target, origin, document, &results.now)
             }
             (Output::Page, _) => {
                 let measured = bodies_of(results.measurements);

@@ -11,7 +11,7 @@ use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 
 use super::elements::{empty, text};
 use crate::artifact;
-use crate::scan::dicom::Source;
+use crate::scan::dicom::{Reference, Source};
 
 /// Who and when: copied where the scan has them; those with a type have to be there, empty or not.
 const COPIED: [(Tag, Option<VR>); 32] = [
@@ -64,6 +64,32 @@ pub(super) fn uid(parts: &[&str]) -> String {
     format!("2.25.{uuid}")
 }
 
+/// The scan that files are made of: its slices, and the header of the first.
+pub struct Origin<'a> {
+    pub(super) source: &'a Source,
+    pub(super) header: InMemDicomObject,
+}
+
+impl Origin<'_> {
+    /// Reads the header of the first slice.
+    pub fn of(source: &Source) -> Result<Origin<'_>> {
+        Ok(Origin { source, header: source.header()? })
+    }
+
+    /// SeriesInstanceUID.
+    pub(super) fn series(&self) -> &str {
+        &self.source.series.series
+    }
+
+    /// References to all slices, each file once.
+    pub(super) fn references(&self) -> Vec<InMemDicomObject> {
+        let item = |slice: &&Reference| {
+            InMemDicomObject::from_element_iter(reference(&slice.class, &slice.instance))
+        };
+        self.source.files().iter().map(item).collect()
+    }
+}
+
 /// What kind of file, and which one.
 pub(super) struct Kind {
     /// SOPClassUID.
@@ -85,14 +111,14 @@ pub struct Moment {
 }
 
 /// A data set that says whose, when, of what kind and by what; `content` is what makes this result this one. Text is UTF-8.
-pub(super) fn header(source: &Source, kind: &Kind, content: &str, now: &Moment) -> InMemDicomObject {
+pub(super) fn header(origin: &Origin, kind: &Kind, content: &str, now: &Moment) -> InMemDicomObject {
     let mut object = InMemDicomObject::from_element_iter([
         text(tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192"),
         text(tags::SOP_CLASS_UID, VR::UI, kind.class),
         text(tags::SOP_INSTANCE_UID, VR::UI, uid(&[kind.modality, "instance", content])),
-        text(tags::STUDY_INSTANCE_UID, VR::UI, &source.study),
+        text(tags::STUDY_INSTANCE_UID, VR::UI, &origin.source.series.study),
         text(tags::SERIES_INSTANCE_UID, VR::UI, uid(&[kind.modality, "series", content])),
-        text(tags::SERIES_NUMBER, VR::IS, series_number(source, kind.series)),
+        text(tags::SERIES_NUMBER, VR::IS, series_number(origin, kind.series)),
         text(tags::SERIES_DESCRIPTION, VR::LO, kind.description),
         text(tags::INSTANCE_NUMBER, VR::IS, "1"),
         text(tags::MODALITY, VR::CS, kind.modality),
@@ -108,7 +134,7 @@ pub(super) fn header(source: &Source, kind: &Kind, content: &str, now: &Moment) 
         object.put(text(time_tag, VR::TM, now.time.as_str()));
     }
     for (tag, needed) in COPIED {
-        match (source.header.get(tag), needed) {
+        match (origin.header.get(tag), needed) {
             (Some(element), _) => {
                 object.put(element.clone());
             }
@@ -122,16 +148,16 @@ pub(super) fn header(source: &Source, kind: &Kind, content: &str, now: &Moment) 
 }
 
 /// A number beside the scan's own, so that results stand behind the series they belong to.
-fn series_number(source: &Source, kind: u32) -> String {
-    let own = source.header.get(tags::SERIES_NUMBER).and_then(|element| element.to_int::<u32>().ok());
+fn series_number(origin: &Origin, kind: u32) -> String {
+    let own = origin.header.get(tags::SERIES_NUMBER).and_then(|element| element.to_int::<u32>().ok());
     (kind + own.unwrap_or(0) % 1000).to_string()
 }
 
 /// The frame of reference of the scan, or one of its own where it names none.
-pub(super) fn frame_of_reference(source: &Source) -> String {
-    let own = source.header.get(tags::FRAME_OF_REFERENCE_UID).and_then(|element| element.to_str().ok());
+pub(super) fn frame_of_reference(origin: &Origin) -> String {
+    let own = origin.header.get(tags::FRAME_OF_REFERENCE_UID).and_then(|element| element.to_str().ok());
     let own = own.map(|uid| uid.trim_end_matches('\0').trim().to_owned()).filter(|uid| !uid.is_empty());
-    own.unwrap_or_else(|| uid(&["frame of reference", &source.series]))
+    own.unwrap_or_else(|| uid(&["frame of reference", origin.series()]))
 }
 
 /// References to slices: their class and their instance.

@@ -7,6 +7,6 @@ mod header;
 mod segmentation;
 mod structured;
 
-pub use self::header::Moment;
+pub use self::header::{Moment, Origin};
 pub use self::segmentation::segmentation;
 pub use self::structured::structured;

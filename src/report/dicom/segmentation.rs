@@ -11,12 +11,11 @@ use ndarray::{Array3, Axis};
 
 use super::codes::{Code, dcm, sct, vertebra};
 use super::elements::{coded, decimals, group, sequence, short, text};
-use super::header::{self, Kind, MODEL, Moment, VERSION, reference};
+use super::header::{self, Kind, MODEL, Moment, Origin, VERSION, reference};
 use crate::anatomy::Level;
 use crate::artifact;
 use crate::report::colours::colour;
-use crate::scan::cross;
-use crate::scan::dicom::Source;
+use crate::scan::{Geometry, cross};
 
 const KIND: Kind = Kind {
     class: uids::SEGMENTATION_STORAGE,
@@ -35,20 +34,21 @@ struct Frame {
     plane: usize,
 }
 
-/// Writes which voxels of the grid `[column, row, slice]` lie in which of `levels`, counted from 1 in `bodies`; a vertebra
+/// Writes which voxels of the stored grid `[column, row, slice]` lie in which of `levels`, counted from 1 in `bodies`; a vertebra
 /// without voxels has no segment. Says whether there was anything to write.
 pub fn segmentation(
     path: &Path,
-    source: &Source,
+    origin: &Origin,
+    geometry: &Geometry,
     bodies: &Array3<u8>,
     levels: &[Level],
     now: &Moment,
 ) -> Result<bool> {
     let (columns, rows, planes) = bodies.dim();
     ensure!(
-        source.geometry.shape == [columns, rows, planes],
-        "the slices of {} have changed while they were read; run again",
-        source.series
+        geometry.shape == [columns, rows, planes] && origin.source.planes.len() == planes,
+        "{columns} x {rows} x {planes} voxels are no volume of the series {}",
+        origin.series()
     );
     let inside = shown(bodies, levels.len());
     // Segments are counted without gaps.
@@ -63,13 +63,13 @@ pub fn segmentation(
         return Ok(false);
     }
     let bits = packed(bodies, &frames, &segments);
-    let content = format!("{} {VERSION} {levels:?} {}", source.series, artifact::sha256_of(&bits));
-    let mut object = header::header(source, &KIND, &content, now);
+    let content = format!("{} {VERSION} {levels:?} {}", origin.series(), artifact::sha256_of(&bits));
+    let mut object = header::header(origin, &KIND, &content, now);
     let organisation = header::uid(&["dimensions", &content]);
-    let lossy = source.header.get(tags::LOSSY_IMAGE_COMPRESSION).and_then(|element| element.to_str().ok());
+    let lossy = origin.header.get(tags::LOSSY_IMAGE_COMPRESSION).and_then(|element| element.to_str().ok());
     let lossy = if lossy.is_some_and(|lossy| lossy.trim() == "01") { "01" } else { "00" };
     for element in [
-        text(tags::FRAME_OF_REFERENCE_UID, VR::UI, header::frame_of_reference(source)),
+        text(tags::FRAME_OF_REFERENCE_UID, VR::UI, header::frame_of_reference(origin)),
         text(tags::POSITION_REFERENCE_INDICATOR, VR::LO, ""),
         text(tags::IMAGE_TYPE, VR::CS, "DERIVED\\PRIMARY"),
         text(tags::CONTENT_LABEL, VR::CS, "VERTEBRAE"),
@@ -91,10 +91,16 @@ pub fn segmentation(
             segments
                 .iter()
                 .enumerate()
-                .map(|(index, &body)| segment(index + 1, levels[body], source))
+                .map(|(index, &body)| segment(index + 1, levels[body], origin))
                 .collect(),
         ),
-        sequence(tags::REFERENCED_SERIES_SEQUENCE, vec![referenced(source)]),
+        group(
+            tags::REFERENCED_SERIES_SEQUENCE,
+            [
+                text(tags::SERIES_INSTANCE_UID, VR::UI, origin.series()),
+                sequence(tags::REFERENCED_INSTANCE_SEQUENCE, origin.references()),
+            ],
+        ),
         group(
             tags::DIMENSION_ORGANIZATION_SEQUENCE,
             [text(tags::DIMENSION_ORGANIZATION_UID, VR::UI, organisation.as_str())],
@@ -116,10 +122,13 @@ pub fn segmentation(
                 ),
             ],
         ),
-        group(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, shared(source)),
+        group(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, shared(geometry)),
         sequence(
             tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE,
-            frames.iter().map(|frame| InMemDicomObject::from_element_iter(own(frame, source))).collect(),
+            frames
+                .iter()
+                .map(|frame| InMemDicomObject::from_element_iter(own(frame, origin, geometry)))
+                .collect(),
         ),
         DataElement::new(tags::PIXEL_DATA, VR::OB, PrimitiveValue::U8(bits.into())),
     ] {
@@ -160,9 +169,9 @@ fn packed(bodies: &Array3<u8>, frames: &[Frame], segments: &[usize]) -> Vec<u8> 
     bits
 }
 
-fn segment(number: usize, level: Level, source: &Source) -> InMemDicomObject {
+fn segment(number: usize, level: Level, origin: &Origin) -> InMemDicomObject {
     let [lightness, a, b] = lab(colour(level));
-    let tracking = header::uid(&["segment", &source.series, level.name()]);
+    let tracking = header::uid(&["segment", origin.series(), level.name()]);
     InMemDicomObject::from_element_iter([
         short(tags::SEGMENT_NUMBER, number as u16),
         text(tags::SEGMENT_LABEL, VR::LO, level.name()),
@@ -189,21 +198,6 @@ fn segment(number: usize, level: Level, source: &Source) -> InMemDicomObject {
     ])
 }
 
-/// The files that the planes show, each once.
-fn referenced(source: &Source) -> InMemDicomObject {
-    let mut instances: Vec<[&str; 2]> =
-        source.planes.iter().flatten().map(|plane| [plane.class.as_str(), &plane.instance]).collect();
-    instances.dedup();
-    let items = instances
-        .iter()
-        .map(|[class, instance]| InMemDicomObject::from_element_iter(reference(class, instance)))
-        .collect();
-    InMemDicomObject::from_element_iter([
-        text(tags::SERIES_INSTANCE_UID, VR::UI, &source.series),
-        sequence(tags::REFERENCED_INSTANCE_SEQUENCE, items),
-    ])
-}
-
 fn dimension(organisation: &str, pointer: Tag, functional_group: Tag, label: &str) -> InMemDicomObject {
     let tag = |of: Tag, value: Tag| DataElement::new(of, VR::AT, PrimitiveValue::from(value));
     InMemDicomObject::from_element_iter([
@@ -220,8 +214,7 @@ fn lps([x, y, z]: [f64; 3]) -> [f64; 3] {
 }
 
 /// How the planes lie: the same for all frames.
-fn shared(source: &Source) -> [InMemElement; 2] {
-    let geometry = &source.geometry;
+fn shared(geometry: &Geometry) -> [InMemElement; 2] {
     let directions = geometry.directions().unwrap_or([[0.0; 3]; 3]).map(lps);
     let [row, column, way] = directions;
     // Slices of a tilted gantry are nearer to each other than their first pixels.
@@ -245,10 +238,10 @@ fn shared(source: &Source) -> [InMemElement; 2] {
 }
 
 /// What is a frame's own: its place, its segment, the slice that it was made of.
-fn own(frame: &Frame, source: &Source) -> Vec<InMemElement> {
-    let place = lps(source.geometry.world([0.0, 0.0, frame.plane as f64]));
+fn own(frame: &Frame, origin: &Origin, geometry: &Geometry) -> Vec<InMemElement> {
+    let place = lps(geometry.world([0.0, 0.0, frame.plane as f64]));
     let index = PrimitiveValue::U32([frame.segment as u32, frame.plane as u32 + 1].into_iter().collect());
-    let derived = source.planes[frame.plane].as_ref().map(|plane| {
+    let derived = origin.source.planes[frame.plane].as_ref().map(|plane| {
         let frame = plane.frame.map(|frame| text(tags::REFERENCED_FRAME_NUMBER, VR::IS, frame.to_string()));
         let purpose = [
             coded(tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE, &SOURCE),

@@ -7,16 +7,15 @@ use std::path::Path;
 use anyhow::Result;
 use dicom_core::VR;
 use dicom_dictionary_std::{tags, uids};
-use dicom_object::InMemDicomObject;
 
 use super::codes::{Code, dcm, sct, unit, vertebra};
 use super::content::{Is, Item};
 use super::elements::{group, sequence, text};
-use super::header::{self, Kind, MANUFACTURER, MODEL, Moment, VERSION, reference};
+use super::header::{self, Kind, MANUFACTURER, MODEL, Moment, Origin, VERSION};
 use crate::measurement::Angle;
 use crate::report::measurements::{Figures, Grade, ScanFigures};
 use crate::report::prediction::{Document, Vertebra, word};
-use crate::scan::dicom::{Reference, Source};
+use crate::scan::dicom::Reference;
 
 const KIND: Kind = Kind {
     class: uids::COMPREHENSIVE3_DSR_STORAGE,
@@ -55,51 +54,40 @@ const GRADES: [Code; 4] = [
 ];
 
 /// Writes what a document says of a scan with vertebrae.
-pub fn structured(path: &Path, source: &Source, document: &Document, now: &Moment) -> Result<()> {
-    let content = serde_json::to_string(&(&source.series, &document.models, &document.shift))?
+pub fn structured(path: &Path, origin: &Origin, document: &Document, now: &Moment) -> Result<()> {
+    let content = serde_json::to_string(&(origin.series(), &document.models, &document.shift))?
         + &serde_json::to_string(&(&document.measurements, &document.vertebrae))?;
-    let mut object = header::header(source, &KIND, &format!("{VERSION} {content}"), now);
+    let mut object = header::header(origin, &KIND, &format!("{VERSION} {content}"), now);
     for element in [
         text(tags::COMPLETION_FLAG, VR::CS, "COMPLETE"),
         text(tags::VERIFICATION_FLAG, VR::CS, "UNVERIFIED"),
         sequence(tags::REFERENCED_PERFORMED_PROCEDURE_STEP_SEQUENCE, Vec::new()),
         sequence(tags::PERFORMED_PROCEDURE_CODE_SEQUENCE, Vec::new()),
-        evidence(source),
+        evidence(origin),
     ] {
         object.put(element);
     }
-    for element in tree(source, document).object(true) {
+    for element in tree(origin, document).object(true) {
         object.put(element);
     }
     header::save(path, object)
 }
 
-/// The slices, each file once.
-fn slices(source: &Source) -> Vec<&Reference> {
-    let mut slices: Vec<&Reference> = source.planes.iter().flatten().collect();
-    slices.dedup_by_key(|slice| &slice.instance);
-    slices
-}
-
 /// The slices that the report speaks of.
-fn evidence(source: &Source) -> dicom_object::mem::InMemElement {
-    let items: Vec<InMemDicomObject> = slices(source)
-        .iter()
-        .map(|slice| InMemDicomObject::from_element_iter(reference(&slice.class, &slice.instance)))
-        .collect();
+fn evidence(origin: &Origin) -> dicom_object::mem::InMemElement {
     let series = [
-        text(tags::SERIES_INSTANCE_UID, VR::UI, &source.series),
-        sequence(tags::REFERENCED_SOP_SEQUENCE, items),
+        text(tags::SERIES_INSTANCE_UID, VR::UI, origin.series()),
+        sequence(tags::REFERENCED_SOP_SEQUENCE, origin.references()),
     ];
     let study = [
         group(tags::REFERENCED_SERIES_SEQUENCE, series),
-        text(tags::STUDY_INSTANCE_UID, VR::UI, &source.study),
+        text(tags::STUDY_INSTANCE_UID, VR::UI, &origin.source.series.study),
     ];
     group(tags::CURRENT_REQUESTED_PROCEDURE_EVIDENCE_SEQUENCE, study)
 }
 
 /// TID 1500.
-fn tree(source: &Source, document: &Document) -> Item {
+fn tree(origin: &Origin, document: &Document) -> Item {
     let english = Item::code(
         Is::Modifier,
         &dcm("121049", "Language of Content Item and Descendants"),
@@ -121,14 +109,14 @@ fn tree(source: &Source, document: &Document) -> Item {
     let library = Item::container(Is::Contained, &dcm("111028", "Image Library"), Some("1600")).holding([
         Item::container(Is::Contained, &dcm("126200", "Image Library Group"), Some("1602"))
             .holding([Item::code(Is::Context, &dcm("121139", "Modality"), &dcm("CT", "Computed Tomography"))])
-            .holding(slices(source).into_iter().map(|slice| {
+            .holding(origin.source.files().into_iter().map(|slice| {
                 // A library lists files; which of their frames matter is not said here.
                 Item::image(Is::Contained, &Reference { frame: None, ..slice.clone() })
             })),
     ]);
-    let frame = header::frame_of_reference(source);
-    let groups = document.vertebrae.iter().map(|found| vertebra_group(found, source, &frame));
-    let whole = scan_groups(document, source);
+    let frame = header::frame_of_reference(origin);
+    let groups = document.vertebrae.iter().map(|found| vertebra_group(found, origin, &frame));
+    let whole = scan_groups(document, origin);
     let measured = Item::container(Is::Contained, &dcm("126010", "Imaging Measurements"), None)
         .holding(groups)
         .holding(whole);
@@ -139,13 +127,13 @@ fn tree(source: &Source, document: &Document) -> Item {
 }
 
 /// A measurement group with its name and what computed it.
-fn measurement_group(template: &str, name: &str, source: &Source) -> Item {
+fn measurement_group(template: &str, name: &str, origin: &Origin) -> Item {
     Item::container(Is::Contained, &GROUP, Some(template)).holding([
         Item::text(Is::Context, &dcm("112039", "Tracking Identifier"), name),
         Item::uid(
             Is::Context,
             &dcm("112040", "Tracking Unique Identifier"),
-            header::uid(&["segment", &source.series, name]),
+            header::uid(&["segment", origin.series(), name]),
         ),
     ])
 }
@@ -158,7 +146,7 @@ fn algorithm() -> [Item; 2] {
 }
 
 /// A vertebra: a planar region of interest that is a point (TID 1410), what its name is worth, and its measurements.
-fn vertebra_group(found: &Vertebra, source: &Source, frame: &str) -> Item {
+fn vertebra_group(found: &Vertebra, origin: &Origin, frame: &str) -> Item {
     let name = vertebra(found.label);
     let mut items = vec![Item::code(Is::Contained, &FINDING, &name)];
     items.extend(algorithm());
@@ -173,16 +161,20 @@ fn vertebra_group(found: &Vertebra, source: &Source, frame: &str) -> Item {
         items.push(level.holding([certainty(Is::Property, other.confidence)]));
     }
     items.extend(found.all_flags().into_iter().map(comment));
-    measurement_group("1410", found.label.name(), source).holding(items)
+    measurement_group("1410", found.label.name(), origin).holding(items)
 }
 
 fn comment(text: impl Into<String>) -> Item {
     Item::text(Is::Contained, &COMMENT, text)
 }
 
+/// A share, which has three decimals at most, in percent.
+fn percent(share: f64) -> f64 {
+    (share * 1000.0).round() / 10.0
+}
+
 fn certainty(is: Is, confidence: f64) -> Item {
-    // A confidence has three decimals.
-    Item::number(is, &CERTAINTY, (confidence * 1000.0).round() / 10.0, &PERCENT)
+    Item::number(is, &CERTAINTY, percent(confidence), &PERCENT)
 }
 
 fn figure_items(figures: &Figures) -> Vec<Item> {
@@ -221,7 +213,7 @@ fn figure_items(figures: &Figures) -> Vec<Item> {
 
 fn certainty_of_edges(quality: f64) -> Item {
     let feature = dcm("111011", "Certainty of Feature");
-    Item::number(Is::Contained, &feature, (quality * 1000.0).round() / 10.0, &PERCENT)
+    Item::number(Is::Contained, &feature, percent(quality), &PERCENT)
 }
 
 fn attenuation(hu: f64, derivation: &Code) -> Item {
@@ -233,7 +225,7 @@ fn attenuation(hu: f64, derivation: &Code) -> Item {
 }
 
 /// What belongs to the scan as a whole, in groups without a region (TID 1501).
-fn scan_groups(document: &Document, source: &Source) -> Vec<Item> {
+fn scan_groups(document: &Document, origin: &Origin) -> Vec<Item> {
     let mut groups = Vec::new();
     let mut spine = Vec::new();
     if let Some(shift) = &document.shift {
@@ -247,7 +239,7 @@ fn scan_groups(document: &Document, source: &Source) -> Vec<Item> {
         let mut aorta: Vec<Item> = contrast.aorta.map(|hu| attenuation(hu, &MEAN)).into_iter().collect();
         let phase = word(&contrast.phase).unwrap_or_default();
         aorta.push(Item::text(Is::Contained, &dcm("109058", "Contrast Phase"), phase));
-        groups.push(whole_group("Contrast", &AORTA, aorta, source));
+        groups.push(whole_group("Contrast", &AORTA, aorta, origin));
         let angle = sct("1483009", "Angle");
         let curves = [
             ("Kyphosis", sct("122495006", "Thoracic spine"), &angle, &alignment.kyphosis),
@@ -256,7 +248,7 @@ fn scan_groups(document: &Document, source: &Source) -> Vec<Item> {
         ];
         for (title, site, name, angle) in curves {
             if let Some(angle) = angle {
-                groups.push(whole_group(title, &site, curve(name, angle), source));
+                groups.push(whole_group(title, &site, curve(name, angle), origin));
             }
         }
         if let Some(density) = bone_density {
@@ -265,13 +257,13 @@ fn scan_groups(document: &Document, source: &Source) -> Vec<Item> {
         }
     }
     if !spine.is_empty() {
-        groups.push(whole_group("Spine", &SPINE, spine, source));
+        groups.push(whole_group("Spine", &SPINE, spine, origin));
     }
     groups
 }
 
-fn whole_group(name: &str, site: &Code, items: Vec<Item>, source: &Source) -> Item {
-    measurement_group("1501", name, source)
+fn whole_group(name: &str, site: &Code, items: Vec<Item>, origin: &Origin) -> Item {
+    measurement_group("1501", name, origin)
         .holding(algorithm())
         .holding([Item::code(Is::Modifier, &SITE, site)])
         .holding(items)

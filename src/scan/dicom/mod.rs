@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::slice::is_dicom;
 use self::slice::{Slice, headers};
-pub use self::source::{Reference, Source, source};
+pub use self::source::{Reference, Source};
 use self::stack::{FEW, Stacked, stack};
 use super::listing::is_own_result;
 use super::{Geometry, Volume, intensity};
@@ -33,6 +33,12 @@ pub fn read(folder: &Path) -> Result<Volume> {
 
 /// The same of the series with a SeriesInstanceUID, if one is named, and which series that is.
 pub fn read_series(folder: &Path, wanted: Option<&str>) -> Result<(Volume, Series)> {
+    let (volume, source) = read_source(folder, wanted)?;
+    Ok((volume, source.series))
+}
+
+/// The same, and of which slices the volume was made.
+pub(super) fn read_source(folder: &Path, wanted: Option<&str>) -> Result<(Volume, Source)> {
     read_unnamed(folder, wanted).with_context(|| format!("{} cannot be used", folder.display()))
 }
 
@@ -185,11 +191,8 @@ fn counted(slices: usize) -> String {
     format!("{slices} {}", if slices == 1 { "slice" } else { "slices" })
 }
 
-fn read_unnamed(folder: &Path, wanted: Option<&str>) -> Result<(Volume, Series)> {
+fn read_unnamed(folder: &Path, wanted: Option<&str>) -> Result<(Volume, Source)> {
     let Stacked { slices, planes: shown, geometry, mut warnings } = choose(folder, wanted)?;
-    let first = &slices[0];
-    let series =
-        Series { study: first.study.clone(), series: first.series.clone(), title: first.title.clone() };
     let claimed: usize = geometry.shape.iter().product();
     ensure!(
         claimed <= MOST_VOXELS,
@@ -238,7 +241,7 @@ fn read_unnamed(folder: &Path, wanted: Option<&str>) -> Result<(Volume, Series)>
         }
     }
     intensity::make_finite(&mut voxels, &mut warnings)?;
-    Ok((Volume { voxels, geometry, warnings }, series))
+    Ok((Volume { voxels, geometry, warnings }, Source::of(&slices, &shown)))
 }
 
 /// Slices that can form one volume, those of most slices first: of one series, one direction and one size.

@@ -1,26 +1,19 @@
 //! What a result refers to: the slices a volume was made of, and what their header says of the patient.
 
-use std::path::Path;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use dicom_object::InMemDicomObject;
 
-use super::choose;
-use super::stack::Stacked;
-use crate::scan::Geometry;
+use super::Series;
+use super::slice::Slice;
 
-/// The series that a volume was read from.
+/// The slices that a volume was read from.
+#[derive(Clone, Debug)]
 pub struct Source {
-    /// StudyInstanceUID.
-    pub study: String,
-    /// SeriesInstanceUID.
-    pub series: String,
-    /// The first slice's header, everything but the pixels.
-    pub header: InMemDicomObject,
+    /// The series that they are of.
+    pub series: Series,
     /// For each plane of the grid, the slice that it shows; of one that was made of its neighbours, none.
     pub planes: Vec<Option<Reference>>,
-    /// The grid, indexed `[column, row, slice]`.
-    pub geometry: Geometry,
+    first: Slice,
 }
 
 /// A slice: a file, or a frame of one.
@@ -34,19 +27,32 @@ pub struct Reference {
     pub frame: Option<u32>,
 }
 
-/// What [`read_series`](super::read_series) would read, without its pixels.
-pub fn source(folder: &Path, wanted: Option<&str>) -> Result<Source> {
-    let read = || -> Result<Source> {
-        let Stacked { slices, planes, geometry, .. } = choose(folder, wanted)?;
-        let reference = |index: usize| {
-            let slice = &slices[index];
-            let frame = slice.frame.map(|frame| frame + 1);
-            Reference { class: slice.class.clone(), instance: slice.instance.clone(), frame }
+impl Source {
+    /// Of slices in order, and which of them each plane shows.
+    pub(super) fn of(slices: &[Slice], planes: &[Option<usize>]) -> Source {
+        let first = slices[0].clone();
+        let reference = |slice: &Slice| Reference {
+            class: slice.class.clone(),
+            instance: slice.instance.clone(),
+            frame: slice.frame.map(|frame| frame + 1),
         };
-        let planes = planes.into_iter().map(|plane| plane.map(reference)).collect();
-        let first = &slices[0];
-        let (study, series) = (first.study.clone(), first.series.clone());
-        Ok(Source { study, series, header: first.header()?, planes, geometry })
-    };
-    read().with_context(|| format!("{} cannot be used", folder.display()))
+        let (study, series, title) = (first.study.clone(), first.series.clone(), first.title.clone());
+        Source {
+            series: Series { study, series, title },
+            planes: planes.iter().map(|plane| plane.map(|index| reference(&slices[index]))).collect(),
+            first,
+        }
+    }
+
+    /// Everything in the first slice's file but its pixels.
+    pub fn header(&self) -> Result<InMemDicomObject> {
+        self.first.header()
+    }
+
+    /// The slices, each file once.
+    pub fn files(&self) -> Vec<&Reference> {
+        let mut files: Vec<&Reference> = self.planes.iter().flatten().collect();
+        files.dedup_by_key(|slice| &slice.instance);
+        files
+    }
 }

@@ -9,6 +9,7 @@ use ndarray::Array3;
 use numpy::PyReadonlyArray3;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
+use vertebrae::annotation::{markups, prediction};
 use vertebrae::artifact::File;
 use vertebrae::device::Device;
 use vertebrae::pipeline::{Models, Pipeline};
@@ -130,6 +131,20 @@ fn predict_array(
     py.detach(work).map_err(to_python)
 }
 
+/// The centres of a document as 3D Slicer's markups, written to a file, too, if one is named.
+#[pyfunction]
+#[pyo3(signature = (document, path))]
+fn to_markups(document: &str, path: Option<PathBuf>) -> PyResult<String> {
+    let work = || -> anyhow::Result<String> {
+        let landmarks = prediction::parse(document)?;
+        if let Some(path) = path {
+            markups::write(&path, &landmarks)?;
+        }
+        Ok(markups::document(&landmarks).to_string())
+    };
+    work().map_err(to_python)
+}
+
 /// Runs the program and says with which code it ends.
 #[pyfunction]
 fn main(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
@@ -143,5 +158,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(predict_path, module)?)?;
     module.add_function(wrap_pyfunction!(predict_array, module)?)?;
+    module.add_function(wrap_pyfunction!(to_markups, module)?)?;
     module.add_function(wrap_pyfunction!(main, module)?)
 }

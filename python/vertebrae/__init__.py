@@ -136,33 +136,8 @@ class Prediction(Sequence):
 
     def to_markups(self, path: str | os.PathLike | None = None) -> dict[str, Any]:
         """The centres as 3D Slicer's markups (a fiducial list in LPS mm), written to ``path`` if one is given."""
-        points = [
-            {
-                "id": str(number),
-                "label": found.label,
-                "description": f"confidence {found.confidence:.2f}",
-                "position": list(found.lps),
-                "orientation": [-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0],
-                "selected": True,
-                "locked": False,
-                "visibility": True,
-                "positionStatus": "defined",
-            }
-            for number, found in enumerate(self._vertebrae, 1)
-        ]
-        schema = (
-            "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"
-            "markups-schema-v1.0.3.json#"
-        )
-        fiducials = {"type": "Fiducial", "coordinateSystem": "LPS", "coordinateUnits": "mm", "controlPoints": points}
-        markups = {"@schema": schema, "markups": [fiducials]}
-        if path is not None:
-            # Whole or not at all.
-            unfinished = f"{os.fspath(path)}.part"
-            with open(unfinished, "w", encoding="utf-8") as file:
-                json.dump(markups, file, indent=1)
-            os.replace(unfinished, path)
-        return markups
+        path = None if path is None else os.fspath(path)
+        return json.loads(_native.to_markups(json.dumps(self._document), path))
 
 
 def predict(

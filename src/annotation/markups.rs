@@ -65,6 +65,11 @@ pub fn parse(text: &str) -> Result<Vec<Landmark>> {
 
 /// Writes one list of points, whole or not at all.
 pub fn write(path: &Path, landmarks: &[Landmark]) -> Result<()> {
+    crate::artifact::write_json(path, &document(landmarks))
+}
+
+/// One list of points as such a file holds it.
+pub fn document(landmarks: &[Landmark]) -> serde_json::Value {
     let points: Vec<_> = landmarks
         .iter()
         .enumerate()
@@ -83,23 +88,20 @@ pub fn write(path: &Path, landmarks: &[Landmark]) -> Result<()> {
             })
         })
         .collect();
-    crate::artifact::write_json(
-        path,
-        &json!({
-            "@schema": SCHEMA,
-            "markups": [{
-                "type": "Fiducial",
-                "coordinateSystem": "LPS",
-                "coordinateUnits": "mm",
-                "locked": false,
-                "fixedNumberOfControlPoints": false,
-                "labelFormat": "%N-%d",
-                "lastUsedControlPointNumber": landmarks.len(),
-                "controlPoints": points,
-                "measurements": [],
-            }],
-        }),
-    )
+    json!({
+        "@schema": SCHEMA,
+        "markups": [{
+            "type": "Fiducial",
+            "coordinateSystem": "LPS",
+            "coordinateUnits": "mm",
+            "locked": false,
+            "fixedNumberOfControlPoints": false,
+            "labelFormat": "%N-%d",
+            "lastUsedControlPointNumber": landmarks.len(),
+            "controlPoints": points,
+            "measurements": [],
+        }],
+    })
 }
 
 #[cfg(test)]

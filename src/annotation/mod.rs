@@ -4,8 +4,8 @@ mod annotated;
 mod fiducials;
 pub mod landmark;
 pub mod lml;
-mod markups;
-mod prediction;
+pub mod markups;
+pub mod prediction;
 mod table;
 pub mod verse;
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+use super::evidence;
 use super::measurements::{self, COLUMNS};
 use super::page::{Page, Row};
 use super::prediction::Document;
@@ -110,7 +111,7 @@ pub fn documents(folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// The picture beside a document: why its vertebrae have their names, or else the preview.
 fn picture(document: &Path) -> PathBuf {
-    let evidence = beside(document, "_evidence.png");
+    let evidence = beside(document, evidence::ENDING);
     if evidence.is_file() { evidence } else { beside(document, ".png") }
 }
 

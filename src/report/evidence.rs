@@ -5,8 +5,9 @@ use std::path::Path;
 use anyhow::Result;
 use ndarray::{Array2, s};
 
-use super::canvas::{Anchor, Canvas, Rgb};
+use super::canvas::{Anchor, Canvas};
 use super::plates::{PLATE, Seen, lines};
+use super::trust::Trust;
 use crate::measurement::Measured;
 use crate::spine::{Spine, Vertebra};
 use crate::straighten::{Block, Course, Kind, View, Views, Window};
@@ -18,12 +19,6 @@ const SCALE: usize = 2;
 pub(super) const BEYOND: f64 = 45.0;
 /// Widths of the margins for names, in pixels.
 const MIDDLE: usize = 150;
-/// Names that are sure, less sure, and not to be relied on.
-const SURE: Rgb = [120, 220, 140];
-const DOUBTED: Rgb = [255, 190, 60];
-const UNSURE: Rgb = [255, 100, 90];
-/// Confidence from which a name is sure, and from which it may be relied on.
-pub(super) const LIMITS: [f64; 2] = [0.9, 0.5];
 /// The second reading is shown if it is at least this likely.
 pub(super) const CLOSE: f64 = 0.1;
 
@@ -57,7 +52,7 @@ pub(super) fn drawn(spine: &Spine, measured: &[Measured]) -> Result<Canvas> {
     let course = Course::through(&line, BEYOND, BEYOND, PITCH);
     let (Some(even), Some(course)) = (&spine.even, course) else {
         let mut canvas = Canvas::new(400, 60, [0, 0, 0])?;
-        canvas.label([200.0, 30.0], "no vertebra was found", 17.0, Anchor::Middle, UNSURE);
+        canvas.label([200.0, 30.0], "no vertebra was found", 17.0, Anchor::Middle, Trust::Unsure.colour());
         return Ok(canvas);
     };
     let views = views();
@@ -90,7 +85,7 @@ pub(super) fn drawn(spine: &Spine, measured: &[Measured]) -> Result<Canvas> {
     }
     for vertebra in &spine.vertebrae {
         let [[x, y], [z, _]] = pixels(vertebra.mm);
-        let colour = colour(vertebra);
+        let colour = Trust::of(vertebra.confidence).colour();
         canvas.circle([x, y], 3.0, 1.5, colour);
         canvas.circle([z, y], 3.0, 1.5, colour);
         canvas.line([x + 5.0, y], [wide as f32 + 4.0, y], 0.4, colour);
@@ -102,21 +97,11 @@ pub(super) fn drawn(spine: &Spine, measured: &[Measured]) -> Result<Canvas> {
 }
 
 /// How the names of such pictures end.
-const ENDING: &str = "_evidence.png";
+pub(super) const ENDING: &str = "_evidence.png";
 
 /// Whether a file is named like one.
 pub(super) fn is_evidence(path: &Path) -> bool {
     path.to_string_lossy().ends_with(ENDING)
-}
-
-/// The colour of a name, by how sure it is.
-pub(super) fn colour(vertebra: &Vertebra) -> Rgb {
-    let [sure, usable] = LIMITS;
-    match vertebra.confidence {
-        confidence if confidence >= sure => SURE,
-        confidence if confidence >= usable => DOUBTED,
-        _ => UNSURE,
-    }
 }
 
 /// `T12 0.81 (L1 0.17)`.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::prediction::{Document, Vertebra, rounded, word};
+use super::trust::Trust;
 use crate::anatomy::Level;
 use crate::measurement::{
     Alignment, Angle, Contrast, Density, Endplate, Form, Fracture, Heights, Measured, Measurements, Mineral,
@@ -160,9 +161,6 @@ impl ScanFigures {
     }
 }
 
-/// A name of less confidence has its alternative beside its figures.
-const SURE: f64 = 0.9;
-
 /// The columns of the table.
 pub const COLUMNS: [&str; 16] = [
     "scan",
@@ -220,7 +218,7 @@ pub fn rows(document: &Document) -> Vec<[String; COLUMNS.len()]> {
 pub fn remarkable(document: &Document) -> Vec<String> {
     let Some(scan) = &document.measurements else { return Vec::new() };
     let named = |vertebra: &Vertebra| match vertebra.alternatives.first() {
-        Some(other) if vertebra.confidence < SURE => {
+        Some(other) if Trust::of(vertebra.confidence) != Trust::Sure => {
             format!("{} ({:.2}, or {})", vertebra.label, vertebra.confidence, other.label)
         }
         _ => vertebra.label.to_string(),

@@ -18,6 +18,7 @@ pub mod prediction;
 pub mod run;
 mod scan_page;
 mod thumbnail;
+mod trust;
 
 pub use boxplot::boxplot;
 pub use evidence::evidence;

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::html::{address, escaped};
 use super::measurements;
 use super::prediction::{Document, Vertebra, word};
+use super::trust::Trust;
 use super::{evidence, thumbnail};
 use crate::scan::distance;
 
@@ -181,14 +182,9 @@ fn marks(document: &Document) -> Vec<(f64, String, f64)> {
 
 /// Names over a picture that is too small for its own.
 fn overlay(marks: &[(f64, String, f64)]) -> String {
-    let [sure, usable] = evidence::LIMITS;
     let mark = |(down, name, confidence): &(f64, String, f64)| {
-        let class = match *confidence {
-            confidence if confidence >= sure => "",
-            confidence if confidence >= usable => " class=\"doubted\"",
-            _ => " class=\"unsure\"",
-        };
-        format!("<b{class} style=\"top:{:.1}%\">{name}</b>", 100.0 * down)
+        let class = Trust::of(*confidence).class();
+        format!("<b class=\"{class}\" style=\"top:{:.1}%\">{name}</b>", 100.0 * down)
     };
     let names: String = marks.iter().map(mark).collect();
     if names.is_empty() { names } else { format!("<span aria-hidden=\"true\">{names}</span>") }

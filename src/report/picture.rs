@@ -6,8 +6,8 @@ use anyhow::Result;
 use ndarray::{Array2, Array3, Axis};
 
 use super::canvas::{Anchor, Canvas, Rgb};
-use super::evidence::colour;
 use super::plates::{PLATE, Seen, lines};
+use super::trust::Trust;
 use crate::annotation::Centroid;
 use crate::measurement::Measured;
 use crate::scan::Grid;
@@ -101,7 +101,7 @@ pub fn preview(
         }
     }
     for (centroid, vertebra) in found.iter().zip(vertebrae) {
-        let colour = colour(vertebra);
+        let colour = Trust::of(vertebra.confidence).colour();
         let [[from, _], [to, y]] = [&side, &front].map(|panel| panel.cross(&mut canvas, centroid, colour));
         canvas.label([(left + right) / 2.0, y], centroid.level.name(), 17.0, Anchor::Middle, colour);
         canvas.line([from + 7.0, y], [left + 12.0, y], 0.5, colour);

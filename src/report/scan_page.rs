@@ -5,11 +5,12 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::evidence::{self, LIMITS};
+use super::evidence;
 use super::html::{escaped, jpeg_address};
 use super::measurements::{self, Figures};
 use super::page::doubts;
 use super::prediction::{Document, Vertebra};
+use super::trust::Trust;
 use crate::artifact;
 use crate::measurement::Measured;
 use crate::spine::Spine;
@@ -79,12 +80,7 @@ fn notes(document: &Document) -> String {
 }
 
 fn row(vertebra: &Vertebra, measured: bool) -> String {
-    let [sure, usable] = LIMITS;
-    let class = match vertebra.confidence {
-        confidence if confidence >= sure => "sure",
-        confidence if confidence >= usable => "doubted",
-        _ => "unsure",
-    };
+    let class = Trust::of(vertebra.confidence).class();
     let other = vertebra.alternatives.first();
     let other = other.map_or_else(String::new, |other| format!("{} {:.2}", other.label, other.confidence));
     let cells = if measured { cells(vertebra.measured.as_ref()) } else { String::new() };

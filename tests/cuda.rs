@@ -6,6 +6,7 @@ use burn::tensor::backend::AutodiffBackend;
 use ndarray::Array5;
 use vertebrae::device::{Device, Task, devices};
 use vertebrae::kernels::KernelBackend;
+use vertebrae::kernels::simd::Isa;
 use vertebrae::learning::{Adam, Batch, DetectionLoss, Learner, Objective};
 use vertebrae::network::{Architecture, Kind, Weights};
 
@@ -67,7 +68,8 @@ impl Task for Steps {
         let labels = (0..n * channels * x * y * z).map(|index| (index / 97 % 2) as f32).collect();
         let batch = Batch { input: values(shape.iter().product()), shape, labels };
         let weights = Weights::initial(Architecture { kind, filters: 4 }, 5);
-        let mut learner = Learner::<B>::new(&weights, Adam::new(1e-3, 0.0), objective, 0.1, &device);
+        let mut learner =
+            Learner::<B>::new(&weights, Adam::new(1e-3, 0.0), objective, 0.1, Isa::detect(), &device);
         (0..4).map(|_| Ok(learner.step(&batch)?.0)).collect()
     }
 }

@@ -69,6 +69,8 @@ pub struct Figures {
     pub train_step_median: f64,
     /// One prediction in bfloat16, the best of all; on a processor that multiplies it.
     pub forward_bf16: Option<f64>,
+    /// One step of training with its convolutions in bfloat16, the best of all.
+    pub train_step_bf16: Option<f64>,
     /// Largest difference of the prediction from the processor's, on another device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub difference: Option<f32>,
@@ -140,11 +142,15 @@ pub fn run(
         let weights = Weights::initial(work.architecture, 1);
         let [forward_best, forward_median] = forward(device, &work, &weights, repeat)?;
         let half = (device == Device::Cpu).then(|| Device::halved().ok()).flatten();
-        let half = half.map(|half| forward(half, &work, &weights, repeat)).transpose()?;
+        let forward_bf16 = half.map(|half| forward(half, &work, &weights, repeat)).transpose()?;
         observer.advances(1);
         // A step takes several times as long as a prediction.
-        let [train_step, train_step_median] =
-            device.run(Training { work: &work, weights: &weights, repeat: (repeat / 2).max(2) })??;
+        let step = |device: Device| -> Result<[f64; 2]> {
+            let repeat = (repeat / 2).max(2);
+            device.run(Training { work: &work, weights: &weights, isa: device.isa(), repeat })?
+        };
+        let [train_step, train_step_median] = step(device)?;
+        let train_step_bf16 = half.map(step).transpose()?;
         observer.advances(1);
         let layers = peak.map_or_else(Vec::new, |peak| layers(&work, repeat, peak));
         let difference = (device != Device::Cpu).then(|| difference(device, &work, &weights)).transpose()?;
@@ -153,9 +159,10 @@ pub fn run(
             params,
             forward_best,
             forward_median,
-            forward_bf16: half.map(|[best, _]| best),
+            forward_bf16: forward_bf16.map(|[best, _]| best),
             train_step,
             train_step_median,
+            train_step_bf16: train_step_bf16.map(|[best, _]| best),
             difference,
             layers,
         };
@@ -211,6 +218,7 @@ fn difference(device: Device, work: &Work, weights: &Weights) -> Result<f32> {
 struct Training<'a> {
     work: &'a Work,
     weights: &'a Weights,
+    isa: Isa,
     repeat: usize,
 }
 
@@ -228,7 +236,7 @@ impl Task for Training<'_> {
             labels: (0..n * x * y * z).map(|index| (index / 977 % 2) as f32).collect(),
         };
         let adam = Adam::new(1e-3, 0.0);
-        let mut learner = Learner::<B>::new(self.weights, adam, self.work.objective, 0.1, &device);
+        let mut learner = Learner::<B>::new(self.weights, adam, self.work.objective, 0.1, self.isa, &device);
         timed(self.repeat, || {
             learner.step(&batch)?;
             B::sync(&device)?;

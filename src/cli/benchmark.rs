@@ -44,6 +44,9 @@ impl Benchmark {
                 say!("  one in bf16        {best:.4} s, with {simd}");
             }
             say!("  one training step  {}", line(figures.train_step, figures.train_step_median));
+            if let (Some(best), Some(simd)) = (figures.train_step_bf16, &report.simd_bf16) {
+                say!("  one in bf16        {best:.4} s, with {simd}");
+            }
             if let Some(difference) = figures.difference {
                 say!("  prediction differs from the processor's by {difference:.1e} at most");
             }

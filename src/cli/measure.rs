@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::bar::Progress;
-use super::options::{Applying, Cutting, Reading, not_negative, positive, size};
+use super::options::{Cutting, Precise, Reading, not_negative, positive, size};
 use crate::analysis::{Analysis, Certainty, Decode, Found, Settings, analyse};
 use crate::anatomy::Region;
 use crate::annotation::{Annotated, Centroid};
@@ -61,7 +61,7 @@ pub struct Measure {
     #[command(flatten)]
     reading: Reading,
     #[command(flatten)]
-    applying: Applying,
+    applying: Precise,
 }
 
 /// How voxels become vertebrae.

@@ -120,23 +120,23 @@ impl Computing {
 pub enum Precision {
     /// Floats of 32 bits, the same on every machine up to the order of sums
     F32,
-    /// Values and weights of the networks of volumes rounded to 16 bits (bfloat16), sums of 32: on a processor that multiplies it
+    /// What convolutions multiply rounded to 16 bits (bfloat16), sums of 32: on a processor that multiplies it
     Bf16,
     /// bf16 where the processor has it, else f32
     Auto,
 }
 
-/// Where networks are applied, and in how many bits.
+/// Where networks are computed, and in how many bits.
 #[derive(Args, Clone, Copy)]
-pub struct Applying {
+pub struct Precise {
     #[command(flatten)]
     computing: Computing,
-    /// In how many bits the networks of volumes are computed on the processor
+    /// In how many bits the processor computes convolutions: while training all, else those of the networks of volumes
     #[arg(long, value_enum, default_value = "f32")]
     precision: Precision,
 }
 
-impl Applying {
+impl Precise {
     /// The device that is meant; an error where the precision cannot be had.
     pub fn device(&self) -> Result<Device> {
         let device = self.computing.device();

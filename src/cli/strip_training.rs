@@ -8,8 +8,8 @@ use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
 
 use super::bar::Progress;
-use super::options::{Computing, at_least_one, not_negative, positive};
-use crate::device::Task;
+use super::options::{Precise, at_least_one, not_negative, positive};
+use crate::device::{Device, Task};
 use crate::kernels::KernelBackend;
 use crate::learning::strip::{
     BodyLesson, Lesson, NameLesson, Sources, State, StripCheckpoint, StripOptions, train_strip,
@@ -64,7 +64,7 @@ struct Training {
     #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
     start: Option<PathBuf>,
     #[command(flatten)]
-    computing: Computing,
+    computing: Precise,
 }
 
 #[derive(Args)]
@@ -145,6 +145,7 @@ impl Training {
     fn run<L: Lesson>(self, lesson: L, examples: String) -> Result<()> {
         let reading = lesson.architecture().reading;
         let resumed = self.resume.as_deref().map(|path| StripCheckpoint::read(path, reading)).transpose()?;
+        let device = self.computing.device()?;
         let now = jiff::Zoned::now().strftime("%Y-%m-%d-%H:%M");
         let options = StripOptions {
             state: State {
@@ -155,9 +156,11 @@ impl Training {
                 weight_decay: self.weight_decay,
                 seed: self.seed,
                 examples,
+                bf16: device == Device::CpuBf16,
                 epoch: 0,
             },
             start: self.start.as_deref().map(|path| StripWeights::read(path, reading)).transpose()?,
+            isa: device.isa(),
             checkpoints: self.checkpoints,
             logs: self.logs.join(format!("{reading}-{now}")),
         };
@@ -169,7 +172,7 @@ impl Training {
             self.batch_size
         );
         let task = Run { options: &options, lesson: &lesson, resumed };
-        let weights = self.computing.device().run(task)??;
+        let weights = device.run(task)??;
         weights.write(&self.model, if self.half { Precision::Half } else { Precision::Single })?;
         say!("saved {}", self.model.display());
         Ok(())

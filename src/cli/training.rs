@@ -8,8 +8,8 @@ use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
 
 use super::bar::Progress;
-use super::options::{Computing, at_least_one, not_negative, positive, share, size};
-use crate::device::{self, Task};
+use super::options::{Precise, at_least_one, not_negative, positive, share, size};
+use crate::device::{self, Device, Task};
 use crate::kernels::KernelBackend;
 use crate::learning::{Checkpoint, Examples, Objective, Options, Samples, Use, Volumes, train};
 use crate::network::{Architecture, Input, Kind, Weights, Windows, weights::Format};
@@ -60,7 +60,7 @@ pub struct Training {
     #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
     start: Option<PathBuf>,
     #[command(flatten)]
-    computing: Computing,
+    computing: Precise,
 }
 
 /// Options of a network of whole volumes.
@@ -141,8 +141,11 @@ impl Task for Run<'_> {
 
 impl Training {
     /// The options that a checkpoint is held to beside those it names itself.
-    fn recipe(&self, examples: Origin, input: Input, initial_output: f32) -> String {
+    fn recipe(&self, examples: Origin, input: Input, initial_output: f32, device: Device) -> String {
         let mut recipe = format!("--frozen {}", self.frozen);
+        if device == Device::CpuBf16 {
+            recipe += " --precision bf16";
+        }
         match examples {
             Origin::Samples => {
                 recipe += &format!(" (first output {initial_output}");
@@ -208,6 +211,7 @@ impl Training {
             Origin::Samples => Input::Normalised { spacing: self.spacing()? },
         };
         let resumed = self.resume.as_deref().map(|path| Checkpoint::read(path, kind)).transpose()?;
+        let device = self.computing.device()?;
         let now = jiff::Zoned::now().strftime("%Y-%m-%d-%H:%M");
         let options = Options {
             objective,
@@ -221,7 +225,8 @@ impl Training {
             input,
             start,
             frozen: self.frozen,
-            recipe: self.recipe(examples, input, initial_output),
+            recipe: self.recipe(examples, input, initial_output, device),
+            isa: device.isa(),
             seed: self.seed,
             checkpoint_every: self.checkpoint_every,
             checkpoints: self.checkpoints.clone(),
@@ -233,7 +238,6 @@ impl Training {
             validation.count()
         );
         let task = Run { options: &options, training: &*training, validation: &*validation, resumed };
-        let device = self.computing.device();
         let weights = device.run(task).map_err(|error| match batch_size {
             2.. if matches!(error, device::Error::OutOfMemory(_)) => anyhow::Error::new(error).context(
                 format!("--batch-size {batch_size} is too much for {device}; try {}", batch_size / 2),

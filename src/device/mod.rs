@@ -25,8 +25,8 @@ pub enum Device {
     Auto,
     /// All cores of the processor.
     Cpu,
-    /// The same with the networks of volumes in bfloat16, where the processor multiplies it (see [`Device::halved`]); all else is
-    /// computed in floats.
+    /// The same with the convolutions of trainings and of networks of volumes in bfloat16, where the processor multiplies it (see
+    /// [`Device::halved`]); all else is computed in floats.
     CpuBf16,
     /// The NVIDIA card with this number.
     Cuda(usize),
@@ -81,7 +81,7 @@ impl Device {
         }
     }
 
-    /// The processor with its networks of volumes in bfloat16: half the bits, up to twice the speed, values rounded to 8 bits. An error on
+    /// The processor with its convolutions in bfloat16: half the bits, up to twice the speed, values rounded to 8 bits. An error on
     /// one that does not multiply it.
     pub fn halved() -> Result<Device, Error> {
         match Isa::bf16() {
@@ -110,14 +110,19 @@ impl Device {
         }
     }
 
+    /// What the processor computes convolutions with.
+    pub fn isa(&self) -> Isa {
+        match self {
+            Device::CpuBf16 => Isa::bf16().unwrap_or_else(Isa::detect),
+            _ => Isa::detect(),
+        }
+    }
+
     /// The network with the given weights on this device.
     pub fn predictor(&self, weights: &Weights) -> Result<Box<dyn Predictor>, Error> {
         match self.resolved() {
             Device::Auto | Device::Cpu => Ok(Box::new(CpuPredictor::new(weights))),
-            Device::CpuBf16 => {
-                let isa = Isa::bf16().unwrap_or_else(Isa::detect);
-                Ok(Box::new(CpuPredictor::half(isa, weights)))
-            }
+            Device::CpuBf16 => Ok(Box::new(CpuPredictor::half(self.isa(), weights))),
             device => device.run(Load(weights)),
         }
     }

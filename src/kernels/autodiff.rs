@@ -12,9 +12,10 @@ use burn::tensor::ops::FloatTensor;
 
 use super::KernelBackend;
 use super::backend::{Frozen, Normalised, unwrap, wrap};
+use super::simd::Isa;
 
 #[derive(Debug)]
-struct Convolve;
+struct Convolve(Isa);
 
 impl<B: KernelBackend> Backward<B, 3> for Convolve {
     type State = [NodeId; 2];
@@ -23,7 +24,8 @@ impl<B: KernelBackend> Backward<B, 3> for Convolve {
         let gradient = gradients.consume::<B>(&ops.node);
         let [x, kernel] = ops.state.map(|node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node));
         let [input, weights, bias] = ops.parents;
-        let ([to_kernel, to_bias], to_input) = B::convolve_backward(x, kernel, gradient, input.is_some());
+        let ([to_kernel, to_bias], to_input) =
+            B::convolve_backward(x, kernel, gradient, input.is_some(), self.0);
         for (node, value) in [(input, to_input), (weights, Some(to_kernel)), (bias, Some(to_bias))] {
             if let (Some(node), Some(value)) = (node, value) {
                 gradients.register::<B>(node.id, value);
@@ -84,7 +86,7 @@ impl<B: KernelBackend> Backward<B, 1> for Fold {
 }
 
 #[derive(Debug)]
-struct ConvolveJoined;
+struct ConvolveJoined(Isa);
 
 impl<B: KernelBackend> Backward<B, 4> for ConvolveJoined {
     type State = ([NodeId; 3], [usize; 3]);
@@ -94,7 +96,7 @@ impl<B: KernelBackend> Backward<B, 4> for ConvolveJoined {
         let (nodes, factor) = ops.state;
         let [skip, coarse, kernel] =
             nodes.map(|node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node));
-        let values = B::convolve_joined_backward(skip, coarse, kernel, gradient, factor);
+        let values = B::convolve_joined_backward(skip, coarse, kernel, gradient, factor, self.0);
         let [skip, coarse, kernel, bias] = ops.parents;
         for (node, value) in [kernel, bias, skip, coarse].into_iter().zip(values) {
             if let Some(node) = node {
@@ -124,15 +126,16 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
         x: FloatTensor<Self>,
         kernel: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        isa: Isa,
     ) -> FloatTensor<Self> {
         let nodes = [x.node.clone(), kernel.node.clone(), bias.node.clone()];
-        match Convolve.prepare::<C>(nodes).compute_bound().stateful() {
+        match Convolve(isa).prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(mut prep) => {
                 let state = [prep.checkpoint(&x), prep.checkpoint(&kernel)];
-                prep.finish(state, B::convolve(x.primitive, kernel.primitive, bias.primitive))
+                prep.finish(state, B::convolve(x.primitive, kernel.primitive, bias.primitive, isa))
             }
             OpsKind::UnTracked(prep) => {
-                prep.finish(B::convolve(x.primitive, kernel.primitive, bias.primitive))
+                prep.finish(B::convolve(x.primitive, kernel.primitive, bias.primitive, isa))
             }
         }
     }
@@ -189,17 +192,18 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
         kernel: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         factor: [usize; 3],
+        isa: Isa,
     ) -> FloatTensor<Self> {
         let nodes = [&skip, &coarse, &kernel, &bias].map(|tensor| tensor.node.clone());
-        match ConvolveJoined.prepare::<C>(nodes).compute_bound().stateful() {
+        match ConvolveJoined(isa).prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(mut prep) => {
                 let state = [prep.checkpoint(&skip), prep.checkpoint(&coarse), prep.checkpoint(&kernel)];
                 let [skip, coarse, kernel, bias] = [skip, coarse, kernel, bias].map(|t| t.primitive);
-                prep.finish((state, factor), B::convolve_joined(skip, coarse, kernel, bias, factor))
+                prep.finish((state, factor), B::convolve_joined(skip, coarse, kernel, bias, factor, isa))
             }
             OpsKind::UnTracked(prep) => {
                 let [skip, coarse, kernel, bias] = [skip, coarse, kernel, bias].map(|t| t.primitive);
-                prep.finish(B::convolve_joined(skip, coarse, kernel, bias, factor))
+                prep.finish(B::convolve_joined(skip, coarse, kernel, bias, factor, isa))
             }
         }
     }

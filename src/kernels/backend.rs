@@ -5,6 +5,7 @@ use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Tensor, TensorData, TensorPrimitive};
 
 use super::generic;
+use super::simd::Isa;
 
 /// A normalised batch and the statistics it was normalised with.
 pub struct Normalised<T, S> {
@@ -32,10 +33,14 @@ pub struct Frozen {
 /// k / 2 after, so that even kernels lean the way Keras's do.
 pub trait KernelBackend: Backend {
     /// `x` convolved with `kernel` `[out, in, x, y, z]`, plus `bias` `[out]`.
+    ///
+    /// `isa` is what the processor computes convolutions with, in floats or in bfloat16 with sums of floats; other devices have their
+    /// own.
     fn convolve(
         x: FloatTensor<Self>,
         kernel: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        _isa: Isa,
     ) -> FloatTensor<Self> {
         generic::convolve::<Self>(x, kernel, bias)
     }
@@ -46,6 +51,7 @@ pub trait KernelBackend: Backend {
         kernel: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
         input_wanted: bool,
+        _isa: Isa,
     ) -> ([FloatTensor<Self>; 2], Option<FloatTensor<Self>>) {
         generic::convolve_backward::<Self>(x, kernel, gradient, input_wanted)
     }
@@ -115,8 +121,9 @@ pub trait KernelBackend: Backend {
         kernel: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         factor: [usize; 3],
+        isa: Isa,
     ) -> FloatTensor<Self> {
-        Self::convolve(generic::join::<Self>(skip, coarse, factor), kernel, bias)
+        Self::convolve(generic::join::<Self>(skip, coarse, factor), kernel, bias, isa)
     }
 
     /// The gradients of the kernel, the bias, `skip` and `coarse`.
@@ -126,8 +133,9 @@ pub trait KernelBackend: Backend {
         kernel: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
         factor: [usize; 3],
+        isa: Isa,
     ) -> [FloatTensor<Self>; 4] {
-        generic::convolve_joined_backward::<Self>(skip, coarse, kernel, gradient, factor)
+        generic::convolve_joined_backward::<Self>(skip, coarse, kernel, gradient, factor, isa)
     }
 
     /// The probability `[n, 1, x, y, z]` of the second of two classes, given their logits
@@ -193,8 +201,13 @@ pub fn flat<B: Backend>(tensor: FloatTensor<B>) -> Vec<f32> {
 }
 
 /// See [`KernelBackend::convolve`].
-pub fn convolve<B: KernelBackend>(x: Tensor<B, 5>, kernel: Tensor<B, 5>, bias: Tensor<B, 1>) -> Tensor<B, 5> {
-    wrap(B::convolve(unwrap(x), unwrap(kernel), unwrap(bias)))
+pub fn convolve<B: KernelBackend>(
+    x: Tensor<B, 5>,
+    kernel: Tensor<B, 5>,
+    bias: Tensor<B, 1>,
+    isa: Isa,
+) -> Tensor<B, 5> {
+    wrap(B::convolve(unwrap(x), unwrap(kernel), unwrap(bias), isa))
 }
 
 /// See [`KernelBackend::normalise`].
@@ -239,8 +252,9 @@ pub fn convolve_joined<B: KernelBackend>(
     kernel: Tensor<B, 5>,
     bias: Tensor<B, 1>,
     factor: [usize; 3],
+    isa: Isa,
 ) -> Tensor<B, 5> {
-    wrap(B::convolve_joined(unwrap(skip), unwrap(coarse), unwrap(kernel), unwrap(bias), factor))
+    wrap(B::convolve_joined(unwrap(skip), unwrap(coarse), unwrap(kernel), unwrap(bias), factor, isa))
 }
 
 #[cfg(test)]
@@ -288,11 +302,11 @@ mod tests {
             let [a, b, c] = kernel;
             let weights = tensor::<Training, 5>([4, 3, a, b, c], 2).require_grad();
             let bias = tensor::<Training, 1>([4], 3).require_grad();
-            let ours = convolve(x.clone(), weights.clone(), bias.clone());
+            let ours = convolve(x.clone(), weights.clone(), bias.clone(), Isa::detect());
             let options = burn::tensor::ops::ConvOptions::new([1; 3], kernel.map(|k| k / 2), [1; 3], 1);
             let burns = burn::tensor::module::conv3d(x.clone(), weights.clone(), Some(bias.clone()), options);
             assert!(all_close(&traced(ours, &x, &[&bias]), &traced(burns, &x, &[&bias])));
-            let ours = convolve(x.clone(), weights.clone(), bias.clone());
+            let ours = convolve(x.clone(), weights.clone(), bias.clone(), Isa::detect());
             let options = burn::tensor::ops::ConvOptions::new([1; 3], kernel.map(|k| k / 2), [1; 3], 1);
             let burns = burn::tensor::module::conv3d(x, weights.clone(), Some(bias), options);
             assert!(all_close(&traced(ours, &weights, &[]), &traced(burns, &weights, &[])));
@@ -305,10 +319,11 @@ mod tests {
         let weights = unwrap(tensor::<Flex, 5>([4, 3, 1, 5, 20], 2));
         let bias = unwrap(tensor::<Flex, 1>([4], 3));
         let plain = |tensor| values(wrap::<Flex, 5>(tensor));
-        let ours = Flex::convolve(x.clone(), weights.clone(), bias.clone());
+        let ours = Flex::convolve(x.clone(), weights.clone(), bias.clone(), Isa::detect());
         let generic = generic::convolve::<Flex>(x.clone(), weights.clone(), bias);
         assert!(close(&plain(ours.clone()), &plain(generic)));
-        let ([kernel, bias], input) = Flex::convolve_backward(x.clone(), weights.clone(), ours.clone(), true);
+        let ([kernel, bias], input) =
+            Flex::convolve_backward(x.clone(), weights.clone(), ours.clone(), true, Isa::detect());
         let ([k, b], i) = generic::convolve_backward::<Flex>(x, weights, ours, true);
         assert!(close(&plain(kernel), &plain(k)));
         assert!(close(&values(wrap::<Flex, 1>(bias)), &values(wrap::<Flex, 1>(b))));
@@ -381,12 +396,14 @@ mod tests {
             let (skip, coarse, kernel) = inputs();
             let joined = generic::join::<Flex>(skip.clone(), coarse.clone(), factor);
             let other = generic::convolve::<Flex>(joined, kernel.clone(), bias.clone());
-            let ours = Flex::convolve_joined(skip, coarse, kernel, bias, factor);
+            let ours = Flex::convolve_joined(skip, coarse, kernel, bias, factor, Isa::detect());
             assert!(close(&plain(ours.clone()), &plain(other)));
             let (skip, coarse, kernel) = inputs();
-            let [k, b, s, c] = Flex::convolve_joined_backward(skip, coarse, kernel, ours.clone(), factor);
+            let [k, b, s, c] =
+                Flex::convolve_joined_backward(skip, coarse, kernel, ours.clone(), factor, Isa::detect());
             let (skip, coarse, kernel) = inputs();
-            let [l, d, t, e] = generic::convolve_joined_backward::<Flex>(skip, coarse, kernel, ours, factor);
+            let [l, d, t, e] =
+                generic::convolve_joined_backward::<Flex>(skip, coarse, kernel, ours, factor, Isa::detect());
             assert!(close(&plain(k), &plain(l)) && close(&vector(b), &vector(d)));
             assert!(close(&plain(s), &plain(t)) && close(&plain(c), &plain(e)));
         }
@@ -428,9 +445,17 @@ mod tests {
         let plain = || {
             let large = coarse.clone().reshape([2 * 3 * 2, 1, 2, 1, 2, 1]).expand([12, 2, 2, 2, 2, 2]);
             let joined = Tensor::cat(vec![skip.clone(), large.reshape([2, 3, 4, 4, 4])], 1);
-            convolve(joined, kernel.clone(), bias.clone())
+            convolve(joined, kernel.clone(), bias.clone(), Isa::detect())
         };
-        let ours = || convolve_joined([skip.clone(), coarse.clone()], kernel.clone(), bias.clone(), [2; 3]);
+        let ours = || {
+            convolve_joined(
+                [skip.clone(), coarse.clone()],
+                kernel.clone(),
+                bias.clone(),
+                [2; 3],
+                Isa::detect(),
+            )
+        };
         for leaf in [&skip, &coarse, &kernel] {
             assert!(all_close(&traced(ours(), leaf, &[&bias]), &traced(plain(), leaf, &[&bias])));
         }

@@ -35,14 +35,15 @@ impl KernelBackend for Flex {
         x: FloatTensor<Self>,
         kernel: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        isa: Isa,
     ) -> FloatTensor<Self> {
         let [x, kernel, bias] = [x, kernel, bias].map(|tensor| tensor.to_contiguous());
         let (images, inputs, size) = dims(&x);
         let (outputs, _, taps) = dims(&kernel);
-        let (before, after) = Packed::frame(taps, Direction::Forward);
-        let isa = Isa::detect();
+        let isa = isa.reading(inputs);
         let packed = Packed::new(isa, kernel.storage(), [outputs, inputs], taps, Direction::Forward);
-        let planes = Planes::framed(x.storage(), images, inputs, size, before, after);
+        let frame = Packed::frame(taps, Direction::Forward);
+        let planes = Planes::framed_for(isa, x.storage(), images, inputs, size, frame);
         let output = direct::convolved(&planes, &packed, Some(bias.storage()));
         tensor(output, &volume(images, outputs, size))
     }
@@ -52,19 +53,20 @@ impl KernelBackend for Flex {
         kernel: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
         input_wanted: bool,
+        isa: Isa,
     ) -> ([FloatTensor<Self>; 2], Option<FloatTensor<Self>>) {
         let [x, kernel, gradient] = [x, kernel, gradient].map(|tensor| tensor.to_contiguous());
         let (images, inputs, size) = dims(&x);
         let (outputs, _, taps) = dims(&kernel);
-        let isa = Isa::detect();
         let (before, after) = Packed::frame(taps, Direction::Forward);
         let planes = Planes::framed(x.storage(), images, inputs, size, before, after);
         let to_kernel = kernel_gradient(isa, &planes, gradient.storage(), outputs, taps, [0; 3]);
         let to_bias = normalisation::channel_sums(gradient.storage(), images, outputs);
         let to_input = input_wanted.then(|| {
-            let (before, after) = Packed::frame(taps, Direction::Backward);
+            let isa = isa.reading(outputs);
             let packed = Packed::new(isa, kernel.storage(), [outputs, inputs], taps, Direction::Backward);
-            let planes = Planes::framed(gradient.storage(), images, outputs, size, before, after);
+            let frame = Packed::frame(taps, Direction::Backward);
+            let planes = Planes::framed_for(isa, gradient.storage(), images, outputs, size, frame);
             let output = direct::convolved(&planes, &packed, None);
             tensor(output, &volume(images, inputs, size))
         });
@@ -174,17 +176,17 @@ impl KernelBackend for Flex {
         kernel: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         factor: [usize; 3],
+        isa: Isa,
     ) -> FloatTensor<Self> {
         let [skip, coarse, kernel, bias] = [skip, coarse, kernel, bias].map(|tensor| tensor.to_contiguous());
         let (images, near, size) = dims(&skip);
         let (_, far, coarse_size) = dims(&coarse);
         let (outputs, _, taps) = dims(&kernel);
         let joined = Joined { outputs, inputs: [near, far], kernel: taps, factor };
-        let packed = PackedJoined::new(Isa::detect(), kernel.storage(), joined);
-        let (before, after) = Packed::frame(taps, Direction::Forward);
-        let skip = Planes::framed(skip.storage(), images, near, size, before, after);
-        let (before, after) = joined.frame();
-        let coarse = Planes::framed(coarse.storage(), images, far, coarse_size, before, after);
+        let packed = PackedJoined::new(isa, kernel.storage(), joined);
+        let frame = Packed::frame(taps, Direction::Forward);
+        let skip = Planes::framed_for(isa, skip.storage(), images, near, size, frame);
+        let coarse = Planes::framed_for(isa, coarse.storage(), images, far, coarse_size, joined.frame());
         let output = joined::convolved_joined(&skip, &coarse, &packed, Some(bias.storage()));
         tensor(output, &volume(images, outputs, size))
     }
@@ -195,6 +197,7 @@ impl KernelBackend for Flex {
         kernel: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
         factor: [usize; 3],
+        isa: Isa,
     ) -> [FloatTensor<Self>; 4] {
         let [skip, coarse, kernel, gradient] =
             [skip, coarse, kernel, gradient].map(|tensor| tensor.to_contiguous());
@@ -210,7 +213,7 @@ impl KernelBackend for Flex {
             weights: kernel.storage(),
             gradient: gradient.storage(),
         };
-        let [to_kernel, to_skip, to_coarse] = backward.compute(Isa::detect());
+        let [to_kernel, to_skip, to_coarse] = backward.compute(isa);
         let to_bias = normalisation::channel_sums(gradient.storage(), images, outputs);
         [
             tensor(to_kernel, &volume(outputs, near + far, taps)),

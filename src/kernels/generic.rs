@@ -5,6 +5,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::ops::{ConvOptions, FloatTensor, ModuleOps};
 
 use super::backend::{AdamStep, Frozen, KernelBackend, Normalised, unwrap, wrap};
+use super::simd::Isa;
 
 fn kernel_sizes<B: Backend>(kernel: &FloatTensor<B>) -> [usize; 3] {
     let [_, _, x, y, z] = wrap::<B, 5>(kernel.clone()).dims();
@@ -225,10 +226,11 @@ pub(crate) fn convolve_joined_backward<B: KernelBackend>(
     kernel: FloatTensor<B>,
     gradient: FloatTensor<B>,
     factor: [usize; 3],
+    isa: Isa,
 ) -> [FloatTensor<B>; 4] {
     let channels = wrap::<B, 5>(skip.clone()).dims()[1];
     let joined = join::<B>(skip, coarse, factor);
-    let ([kernel, bias], input) = B::convolve_backward(joined.clone(), kernel, gradient, true);
+    let ([kernel, bias], input) = B::convolve_backward(joined.clone(), kernel, gradient, true, isa);
     // The input's gradient is asked for, so it is there.
     let [skip, coarse] = join_backward::<B>(input.unwrap_or(joined), channels, factor);
     [kernel, bias, skip, coarse]

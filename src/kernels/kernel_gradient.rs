@@ -1,8 +1,12 @@
 //! The gradient of a kernel: vectors hold output channels, some taps' sums stay in registers while
 //! the voxels stream past.
+//!
+//! In bfloat16 two voxels pass at once: what is added up are voxels, so it is two neighbours along a row that are the pair here,
+//! and not two channels. A row of an odd number ends with a gradient of nothing.
 
 use rayon::prelude::*;
 
+use super::pairs::{pair, rounded};
 use super::planes::Planes;
 use super::simd::{Isa, Simd, Work};
 
@@ -56,7 +60,7 @@ impl Pass {
     }
 }
 
-/// The gradient `[out, in, x, y, z]` of a kernel, given the framed `input` of its convolution, the
+/// The gradient `[out, in, x, y, z]` of a kernel, given the framed `input` of its convolution in floats, the
 /// `gradient` `[image, out, x, y, z]` of the output and where in the frame the first tap lies.
 pub fn kernel_gradient(
     isa: Isa,
@@ -68,10 +72,15 @@ pub fn kernel_gradient(
 ) -> Vec<f32> {
     let taps: usize = kernel.iter().product();
     // Narrow layers would leave half of a 512-bit register empty.
-    let isa = if outputs <= 8 { isa.narrower() } else { isa };
+    let isa = if outputs <= 8 { isa.single().narrower() } else { isa };
     let lanes = isa.lanes();
     let blocks = outputs.div_ceil(lanes);
-    let turned = turn(input, gradient, outputs, lanes);
+    let halves = isa.is_bf16().then(|| halves(input.data()));
+    let (values, per_word) = match &halves {
+        Some(halves) => (bytemuck::cast_slice(halves), 2),
+        None => (bytemuck::cast_slice(input.data()), 1),
+    };
+    let turned = turn(input, gradient, outputs, lanes, per_word);
     let [a, b, _] = input.size;
     let rows = input.images * a * b;
     let sums = input.channels * taps * lanes;
@@ -81,7 +90,7 @@ pub fn kernel_gradient(
     partial.par_chunks_mut(sums).enumerate().for_each(|(task, sums)| {
         let (block, group) = (task / groups, task % groups);
         let rows = rows * group / groups..rows * (group + 1) / groups;
-        isa.run(Rows { input, turned: &turned, block, rows, taps: &offsets, kernel, sums });
+        isa.run(Rows { input, values, per_word, turned: &turned, block, rows, taps: &offsets, kernel, sums });
     });
     let mut result = vec![0.0; outputs * input.channels * taps];
     result.par_chunks_mut(input.channels * taps).enumerate().for_each(|(output, weights)| {
@@ -96,20 +105,37 @@ pub fn kernel_gradient(
     result
 }
 
-/// The gradient with channels innermost: `[block, image, voxel, lane]`, missing channels zero.
-fn turn(input: &Planes, gradient: &[f32], outputs: usize, lanes: usize) -> Vec<f32> {
+/// Values rounded to bfloat16.
+fn halves(values: &[f32]) -> Vec<u16> {
+    let mut halves = vec![0; values.len()];
+    /// Values a task rounds: enough to be worth a task.
+    const CHUNK: usize = 1 << 16;
+    halves.par_chunks_mut(CHUNK).zip(values.par_chunks(CHUNK)).for_each(|(halves, values)| {
+        halves.iter_mut().zip(values).for_each(|(half, &value)| *half = (rounded(value) >> 16) as u16);
+    });
+    halves
+}
+
+/// The gradient with channels innermost: `[block, image, row, word, lane]`, missing channels zero; a word is a voxel or two.
+fn turn(input: &Planes, gradient: &[f32], outputs: usize, lanes: usize, per_word: usize) -> Vec<f32> {
     let volume: usize = input.size.iter().product();
     let blocks = outputs.div_ceil(lanes);
-    let mut turned = vec![0.0; blocks * input.images * volume * lanes];
     let [a, b, c] = input.size;
-    let plane = b * c;
-    turned.par_chunks_mut(plane * lanes).enumerate().for_each(|(task, to)| {
+    let words = c.div_ceil(per_word);
+    let mut turned = vec![0.0; blocks * input.images * a * b * words * lanes];
+    turned.par_chunks_mut(b * words * lanes).enumerate().for_each(|(task, to)| {
         let (block, image, x) = (task / (input.images * a), task / a % input.images, task % a);
         for lane in 0..lanes.min(outputs - block * lanes) {
             let channel = image * outputs + block * lanes + lane;
-            let from = &gradient[channel * volume + x * plane..][..plane];
-            for (voxel, &value) in from.iter().enumerate() {
-                to[voxel * lanes + lane] = value;
+            let from = &gradient[channel * volume + x * b * c..][..b * c];
+            for (to, row) in to.chunks_exact_mut(words * lanes).zip(from.chunks_exact(c)) {
+                let to = to[lane..].iter_mut().step_by(lanes);
+                if per_word == 1 {
+                    to.zip(row).for_each(|(to, &value)| *to = value);
+                } else {
+                    let next = |two: &[f32]| two.get(1).copied().unwrap_or(0.0);
+                    to.zip(row.chunks(2)).for_each(|(to, two)| *to = pair(two[0], next(two)));
+                }
             }
         }
     });
@@ -119,6 +145,9 @@ fn turn(input: &Planes, gradient: &[f32], outputs: usize, lanes: usize) -> Vec<f
 /// A range of rows for one block of output channels.
 struct Rows<'a> {
     input: &'a Planes,
+    /// The input's values, of 4 / `per_word` bytes each.
+    values: &'a [u8],
+    per_word: usize,
     turned: &'a [f32],
     block: usize,
     rows: std::ops::Range<usize>,
@@ -190,6 +219,7 @@ impl Rows<'_> {
         let [a, b, c] = self.input.size;
         let [_, fb, fc] = self.input.framed;
         let stride = self.input.channel_stride();
+        let (bytes, words) = (4 / self.per_word, c.div_ceil(self.per_word));
         unsafe {
             // From the sums of a channel to those of the next.
             let apart = self.taps.len() * S::LANES;
@@ -199,19 +229,23 @@ impl Rows<'_> {
             for (channel, (acc, taps)) in acc.iter_mut().zip(&mut taps).enumerate() {
                 for (index, (acc, tap)) in acc.iter_mut().zip(taps).enumerate() {
                     *acc = S::load(sums.add(channel * apart + index * S::LANES));
-                    *tap = *self.taps.get_unchecked(chunk.tap + index) + channel * stride;
+                    *tap = (*self.taps.get_unchecked(chunk.tap + index) + channel * stride) * bytes;
                 }
             }
             for row in chunk.rows {
                 let (image, x, y) = (row / (a * b), row / b % a, row % b);
                 let start = (image * self.input.channels + chunk.channel) * stride + (x * fb + y) * fc;
-                let source = self.input.data().as_ptr().add(start);
-                let gradient = self.turned.as_ptr().add((self.block * chunk.all_rows + row) * c * S::LANES);
-                for z in 0..c {
-                    let g = S::load(gradient.add(z * S::LANES));
+                let source = self.values.as_ptr().add(start * bytes);
+                let gradient =
+                    self.turned.as_ptr().add((self.block * chunk.all_rows + row) * words * S::LANES);
+                // A word is four bytes, whether of one voxel or two. The second of the last one may lie behind the row: in the frame,
+                // the next row or the slack, whose values are finite and meet a gradient of nothing.
+                for word in 0..words {
+                    let g = S::load(gradient.add(word * S::LANES));
                     for (acc, taps) in acc.iter_mut().zip(&taps) {
                         for (acc, &tap) in acc.iter_mut().zip(taps) {
-                            *acc = S::fma(g, S::splat(*source.add(z + tap)), *acc);
+                            let x = source.add(4 * word + tap).cast::<f32>().read_unaligned();
+                            *acc = S::fma(g, S::splat(x), *acc);
                         }
                     }
                 }
@@ -292,6 +326,14 @@ mod tests {
             let (before, after) = Packed::frame(kernel, Direction::Forward);
             let planes = Planes::framed(&x, images, inputs, size, before, after);
             for isa in Isa::available() {
+                let computed = kernel_gradient(isa, &planes, &gradient, outputs, kernel, [0; 3]);
+                prop_assert!(reference::close(&computed, &expected), "{}", isa);
+            }
+            let [x, gradient] = [x, gradient].map(|values| reference::rounded(&values));
+            let expected = reference::kernel_gradient(&x, &gradient, images, size, [outputs, inputs], kernel);
+            let (before, after) = Packed::frame(kernel, Direction::Forward);
+            let planes = Planes::framed(&x, images, inputs, size, before, after);
+            for isa in Isa::all_bf16() {
                 let computed = kernel_gradient(isa, &planes, &gradient, outputs, kernel, [0; 3]);
                 prop_assert!(reference::close(&computed, &expected), "{}", isa);
             }

@@ -40,7 +40,7 @@ pub enum Direction {
 }
 
 impl Packed {
-    /// Lays out `weights` (`[out, in, x, y, z]`). For bfloat16 the kernel has pairs of inputs for inputs, forwards only.
+    /// Lays out `weights` (`[out, in, x, y, z]`). For bfloat16 the kernel reads pairs of channels.
     pub fn new(
         isa: Isa,
         weights: &[f32],
@@ -50,9 +50,12 @@ impl Packed {
     ) -> Packed {
         let taps: usize = kernel.iter().product();
         if isa.is_bf16() {
-            assert!(direction == Direction::Forward, "no gradient is computed in bfloat16");
-            let paired = paired_weights(weights, [outputs, inputs], taps);
-            return Packed::laid_out(isa, &paired, [outputs, words(inputs)], kernel, direction);
+            let (turned, [to, from]) = match direction {
+                Direction::Forward => (None, [outputs, inputs]),
+                Direction::Backward => (Some(turned(weights, inputs, taps)), [inputs, outputs]),
+            };
+            let paired = paired_weights(turned.as_deref().unwrap_or(weights), [to, from], taps);
+            return Packed::laid_out(isa, &paired, [to, words(from)], kernel, Direction::Forward);
         }
         Packed::laid_out(isa, weights, [outputs, inputs], kernel, direction)
     }
@@ -114,6 +117,18 @@ impl Packed {
             Direction::Backward => (large, small),
         }
     }
+}
+
+/// Weights `[out, in, taps]` as those of the way back, `[in, out, taps]` with the taps mirrored.
+fn turned(weights: &[f32], inputs: usize, taps: usize) -> Vec<f32> {
+    let mut turned = vec![0.0; weights.len()];
+    turned.par_chunks_mut(weights.len() / inputs).enumerate().for_each(|(input, turned)| {
+        let rows = weights.chunks_exact(inputs * taps).map(|row| &row[input * taps..][..taps]);
+        for (to, from) in turned.chunks_exact_mut(taps).zip(rows) {
+            to.iter_mut().zip(from.iter().rev()).for_each(|(to, &weight)| *to = weight);
+        }
+    });
+    turned
 }
 
 impl Form {

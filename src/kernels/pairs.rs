@@ -94,14 +94,10 @@ mod tests {
     use crate::kernels::destination::Destination;
     use crate::kernels::direct::{Finish, convolve};
     use crate::kernels::packed::{Direction, Packed};
-    use crate::kernels::reference;
+    use crate::kernels::reference::{self, rounded as round};
     use crate::kernels::simd::Isa;
     use half::bf16;
     use proptest::prelude::*;
-
-    fn round(values: &[f32]) -> Vec<f32> {
-        values.iter().map(|&value| bf16::from_f32(value).to_f32()).collect()
-    }
 
     #[test]
     fn a_pair_holds_what_the_format_says() {
@@ -136,19 +132,31 @@ mod tests {
                 Just([3, 3, 3]), Just([1, 3, 3]), Just([1, 1, 1]), Just([1, 5, 20]), Just([2, 1, 4])
             ],
             seed in 0u32..1000,
+            backward: bool,
         ) {
+            let direction = if backward { Direction::Backward } else { Direction::Forward };
             let (taps, volume): (usize, usize) = (kernel.iter().product(), size.iter().product());
             let weights = round(&reference::noise(outputs * inputs * taps, seed));
+            // Channels of the weights as the convolution and as the way back through it see them.
+            let channels = if backward { [inputs, outputs] } else { [outputs, inputs] };
             let x = round(&reference::noise(images * inputs * volume, seed + 1));
             let bias = reference::noise(outputs, seed + 2);
-            let mut expected = reference::convolve(&x, images, size, &weights, [outputs, inputs], kernel);
+            let mut expected = if backward {
+                reference::input_gradient(&x, images, size, &weights, channels, kernel)
+            } else {
+                reference::convolve(&x, images, size, &weights, channels, kernel)
+            };
             for (index, value) in expected.iter_mut().enumerate() {
                 *value += bias[index / volume % outputs];
             }
-            let (before, after) = Packed::frame(kernel, Direction::Forward);
+            let (before, after) = Packed::frame(kernel, direction);
             let planes = paired(&Planes::framed(&x, images, inputs, size, before, after));
             for isa in Isa::all_bf16() {
-                let packed = Packed::new(isa, &weights, [outputs, inputs], kernel, Direction::Forward);
+                let at_once = Planes::framed_for(isa, &x, images, inputs, size, (before, after));
+                let bits = |planes: &Planes| planes.data().iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+                let used = images * words(inputs) * planes.channel_stride();
+                prop_assert!(bits(&at_once)[..used] == bits(&planes)[..used], "read at once");
+                let packed = Packed::new(isa, &weights, channels, kernel, direction);
                 let mut output = vec![f32::NAN; expected.len()];
                 let finish = Finish { bias: Some(&bias), ..Finish::default() };
                 convolve(&planes, &packed, finish, &mut Destination::dense(&mut output, outputs, size));

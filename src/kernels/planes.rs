@@ -6,6 +6,8 @@ use std::sync::Mutex;
 use rayon::prelude::*;
 
 use super::destination::Destination;
+use super::pairs::words;
+use super::simd::Isa;
 
 /// Floats behind the last voxel that a register may read: the widest block of any kernel.
 pub(crate) const SLACK: usize = 256;
@@ -89,6 +91,48 @@ impl Planes {
                 let place = [channel / channels, channel % channels, x, y];
                 // SAFETY: this row belongs to this task alone.
                 unsafe { to.put(place, row.iter().copied(), false, false) };
+            }
+        });
+        planes
+    }
+
+    /// The same as what convolutions on `isa` read: pairs of channels, where it multiplies bfloat16.
+    pub(crate) fn framed_for(
+        isa: Isa,
+        values: &[f32],
+        images: usize,
+        channels: usize,
+        size: [usize; 3],
+        (before, after): ([usize; 3], [usize; 3]),
+    ) -> Planes {
+        if !isa.is_bf16() {
+            return Planes::framed(values, images, channels, size, before, after);
+        }
+        let [a, b, c] = size;
+        assert_eq!(values.len(), images * channels * a * b * c);
+        let words = words(channels);
+        // SAFETY: both halves of every row of every pair are written here.
+        let mut planes = unsafe { Planes::vacant(images, words, size, before, after) }.into_pairs();
+        let to = planes.inside();
+        to.check(images, 2 * words, size);
+        (0..images * words * a).into_par_iter().for_each(|task| {
+            let (image, word, x) = (task / (words * a), task / a % words, task % a);
+            let plane = |channel: usize| &values[((image * channels + channel) * a + x) * b * c..][..b * c];
+            let low = plane(2 * word);
+            let high = (2 * word + 1 < channels).then(|| plane(2 * word + 1));
+            for y in 0..b {
+                let place = [image, 2 * word, x, y];
+                let low = &low[y * c..][..c];
+                // SAFETY: this row belongs to this task alone.
+                unsafe {
+                    match high {
+                        Some(high) => {
+                            let both = low.iter().zip(&high[y * c..][..c]).map(|(&low, &high)| [low, high]);
+                            to.put_pairs(place, both, false);
+                        }
+                        None => to.put_pairs(place, low.iter().map(|&low| [low, 0.0]), false),
+                    }
+                }
             }
         });
         planes

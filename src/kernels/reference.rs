@@ -89,3 +89,8 @@ pub fn kernel_gradient(
     products(images, size, channels, kernel, |to, from, weight| result[weight] += x[from] * gradient[to]);
     result
 }
+
+/// The values as bfloat16 holds them.
+pub(crate) fn rounded(values: &[f32]) -> Vec<f32> {
+    values.iter().map(|&value| half::bf16::from_f32(value).to_f32()).collect()
+}

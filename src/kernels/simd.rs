@@ -112,6 +112,22 @@ impl Isa {
         }
     }
 
+    /// The one that computes in floats where this one multiplies pairs of bfloat16, else itself.
+    pub(crate) fn single(self) -> Isa {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512Bf16 => Isa(Set::Avx512),
+            #[cfg(test)]
+            Set::PortableBf16 => Isa(Set::Portable),
+            _ => self,
+        }
+    }
+
+    /// What `channels` are read with: one alone would be half of every pair, so it stays a float.
+    pub(crate) fn reading(self, channels: usize) -> Isa {
+        if channels == 1 { self.single() } else { self }
+    }
+
     /// One of half the width, or itself: for layers that would leave half of a register empty.
     pub(crate) fn narrower(self) -> Isa {
         match self.0 {

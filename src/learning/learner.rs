@@ -9,6 +9,7 @@ use super::batches::Batch;
 use super::metrics::Scores;
 use super::objective::Objective;
 use crate::kernels::KernelBackend;
+use crate::kernels::simd::Isa;
 use crate::network::{Unet, Weights};
 
 /// A network in training with its optimiser.
@@ -26,15 +27,17 @@ impl<B> Learner<B>
 where
     B: AutodiffBackend<InnerBackend: KernelBackend> + KernelBackend,
 {
-    /// The network with the given weights; `momentum` is that of its running statistics.
+    /// The network with the given weights; `momentum` is that of its running statistics, `isa` what the
+    /// processor computes convolutions with.
     pub fn new(
         weights: &Weights,
         adam: Adam<B::InnerBackend>,
         objective: Objective,
         momentum: f64,
+        isa: Isa,
         device: &B::Device,
     ) -> Self {
-        let model = Unet::new(weights, device).with_momentum(momentum);
+        let model = Unet::new(weights, device).with_momentum(momentum).computed_by(isa);
         Learner { model: Some(model), adam, objective, device: device.clone() }
     }
 

@@ -16,6 +16,7 @@ use super::metrics::Scores;
 use super::objective::Objective;
 use super::tensorboard::ScalarLog;
 use crate::kernels::KernelBackend;
+use crate::kernels::simd::Isa;
 use crate::network::{Architecture, Input, Kind, Weights};
 use crate::progress::{Observer, Stage};
 
@@ -49,6 +50,8 @@ pub struct Options {
     pub recipe: String,
     /// Seed of the first weights and of the order of samples.
     pub seed: u32,
+    /// What the processor computes convolutions with; part of the recipe where it is not the usual.
+    pub isa: Isa,
     /// Epochs from one checkpoint to the next.
     pub checkpoint_every: usize,
     /// Folder of the checkpoints.
@@ -158,7 +161,8 @@ where
         }
     };
     let input = weights.input;
-    let mut learner = Learner::<B>::new(&weights, adam, options.objective, options.momentum, device);
+    let mut learner =
+        Learner::<B>::new(&weights, adam, options.objective, options.momentum, options.isa, device);
     let mut logs = [
         ScalarLog::create(&options.logs.join("train"))?,
         ScalarLog::create(&options.logs.join("validation"))?,
@@ -327,6 +331,7 @@ mod tests {
             frozen: 0,
             recipe: "--voxel 6".to_owned(),
             seed: 1,
+            isa: Isa::detect(),
             checkpoint_every: 2,
             checkpoints: folder.join("checkpoints"),
             logs: folder.join("logs"),
@@ -361,6 +366,21 @@ mod tests {
         let (resumed, rest) = run(&options(folder.path(), 6), &samples, Some(checkpoint));
         assert_eq!(rest.len(), 2);
         assert_eq!(resumed, weights);
+    }
+
+    #[test]
+    fn in_bfloat16_a_training_goes_the_same_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let samples = samples(folder.path());
+        let (exact, floats) = run(&options(folder.path(), 6), &samples, None);
+        for isa in Isa::all_bf16() {
+            let (weights, halves) = run(&Options { isa, ..options(folder.path(), 6) }, &samples, None);
+            assert_ne!(weights, exact);
+            for (half, float) in halves.iter().zip(&floats) {
+                let [half, float] = [half, float].map(|epoch| epoch.training[0].1);
+                assert!((half - float).abs() < 0.05 * floats[0].training[0].1, "{isa}: {half} for {float}");
+            }
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::architecture::LayerShape;
 use super::weights::{LayerWeights, Norm};
+use crate::kernels::simd::Isa;
 use crate::kernels::{Frozen, KernelBackend, Normalised, convolve, convolve_joined, normalise, rescale};
 
 /// Added to the variance before its root is taken (docs/original.md §6).
@@ -51,12 +52,15 @@ pub(crate) struct Layer<B: Backend> {
     bias: Param<Tensor<B, 1>>,
     norm: Option<BatchNorm<B>>,
     rectified: bool,
+    /// What its convolution is computed with on the processor.
+    #[module(skip)]
+    isa: Isa,
 }
 
 impl<B: KernelBackend> Layer<B> {
     /// `[n, inputs, x, y, z]` → `[n, outputs, x, y, z]`.
     pub fn forward(&self, x: Tensor<B, 5>) -> Tensor<B, 5> {
-        self.finish(convolve(x, self.kernel.val(), self.bias.val()))
+        self.finish(convolve(x, self.kernel.val(), self.bias.val(), self.isa))
     }
 
     /// The same of a skip and, behind its channels, coarse ones whose voxels are repeated `factor`
@@ -67,7 +71,7 @@ impl<B: KernelBackend> Layer<B> {
         coarse: Tensor<B, 5>,
         factor: [usize; 3],
     ) -> Tensor<B, 5> {
-        self.finish(convolve_joined([skip, coarse], self.kernel.val(), self.bias.val(), factor))
+        self.finish(convolve_joined([skip, coarse], self.kernel.val(), self.bias.val(), factor, self.isa))
     }
 
     fn finish(&self, x: Tensor<B, 5>) -> Tensor<B, 5> {
@@ -99,7 +103,15 @@ impl<B: Backend> Layer<B> {
                 frozen: false,
             }),
             rectified: shape.rectified,
+            isa: Isa::detect(),
         }
+    }
+
+    /// The layer with its convolution computed by other instructions of the processor: in bfloat16, with the weights, the sums and all
+    /// else in floats.
+    pub(crate) fn computed_by(mut self, isa: Isa) -> Self {
+        self.isa = isa;
+        self
     }
 
     /// The layer with another momentum of its running statistics.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::architecture::LayerShape;
 use super::blocks::Layer;
 use super::weights::LayerWeights;
+use crate::kernels::simd::Isa;
 use crate::kernels::{KernelBackend, fold};
 use crate::random::Legacy;
 use crate::straighten::Views;
@@ -173,6 +174,12 @@ impl<B: Backend> Strip<B> {
     /// The network with another momentum of its running statistics.
     pub(crate) fn with_momentum(mut self, momentum: f64) -> Self {
         self.layers = self.layers.into_iter().map(|layer| layer.with_momentum(momentum)).collect();
+        self
+    }
+
+    /// The network with its convolutions computed by other instructions of the processor.
+    pub(crate) fn computed_by(mut self, isa: Isa) -> Self {
+        self.layers = self.layers.into_iter().map(|layer| layer.computed_by(isa)).collect();
         self
     }
 

@@ -8,6 +8,7 @@ use super::architecture::{Architecture, Kind, OUTPUT, walk};
 use super::blocks::Layer;
 use super::input::Input;
 use super::weights::Weights;
+use crate::kernels::simd::Isa;
 use crate::kernels::{KernelBackend, pool};
 
 /// A U-Net on a backend. The planar network is a volume of depth 1 with slices as channels.
@@ -30,6 +31,12 @@ impl<B: Backend> Unet<B> {
     /// The network with another momentum of its running statistics; the default is the original's.
     pub(crate) fn with_momentum(mut self, momentum: f64) -> Self {
         self.layers = self.layers.into_iter().map(|layer| layer.with_momentum(momentum)).collect();
+        self
+    }
+
+    /// The network with its convolutions computed by other instructions of the processor.
+    pub(crate) fn computed_by(mut self, isa: Isa) -> Self {
+        self.layers = self.layers.into_iter().map(|layer| layer.computed_by(isa)).collect();
         self
     }
 

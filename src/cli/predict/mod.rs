@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 use self::output::{Output, Results};
 use super::bar::Progress;
 use super::interrupt::{Interrupt, Interrupted};
-use super::options::{Applying, Sharding};
+use super::options::{Precise, Sharding};
 use crate::artifact::{self, File};
 use crate::batch::{Failures, guarded, read_ahead};
 use crate::pipeline::{Models, Pipeline};
@@ -60,7 +60,7 @@ pub struct Predict {
     #[arg(long, conflicts_with = "quiet")]
     json: bool,
     #[command(flatten)]
-    applying: Applying,
+    applying: Precise,
 }
 
 /// Parts of a scan's work that the bar shows: looking for the course, walking along the bodies, naming them, measuring, writing.

@@ -31,6 +31,9 @@ pub struct State {
     /// Which scans it learns from, and how often from each.
     #[serde(default)]
     pub examples: String,
+    /// Whether convolutions are computed in bfloat16.
+    #[serde(default)]
+    pub bf16: bool,
     /// Epochs done.
     pub epoch: usize,
 }

@@ -12,6 +12,7 @@ use ndarray::{Array3, Axis};
 use super::checkpoint::{State, StripCheckpoint};
 use super::lesson::{Example, Lesson};
 use crate::kernels::KernelBackend;
+use crate::kernels::simd::Isa;
 use crate::learning::adam::Adam;
 use crate::learning::metrics::Scores;
 use crate::learning::tensorboard::ScalarLog;
@@ -38,6 +39,8 @@ pub struct StripOptions {
     pub state: State,
     /// Weights to begin with instead of random ones.
     pub start: Option<StripWeights>,
+    /// What the processor computes convolutions with; [`State::bf16`] says so, too.
+    pub isa: Isa,
     /// Folder of the checkpoints.
     pub checkpoints: PathBuf,
     /// Folder of this training's event files.
@@ -107,7 +110,11 @@ where
             (start, fresh, 0)
         }
     };
-    let mut model = Some(Strip::<B>::new(&architecture, &weights.layers, device).with_momentum(MOMENTUM));
+    let mut model = Some(
+        Strip::<B>::new(&architecture, &weights.layers, device)
+            .with_momentum(MOMENTUM)
+            .computed_by(options.isa),
+    );
     let mut logs = [
         ScalarLog::create(&options.logs.join("train"))?,
         ScalarLog::create(&options.logs.join("validation"))?,
@@ -196,13 +203,14 @@ fn check(recipe: &State, state: &State) -> Result<()> {
     ensure!(
         *recipe == State { epoch: recipe.epoch, ..state.clone() },
         "the checkpoint was made with --epochs {} --steps {} --batch-size {} --learning-rate {} --weight-decay {} \
-         --seed {} on {} scans; pass the same options and scans to continue it",
+         --seed {}{} on {} scans; pass the same options and scans to continue it",
         state.epochs,
         state.steps,
         state.batch_size,
         state.learning_rate,
         state.weight_decay,
         state.seed,
+        if state.bf16 { " --precision bf16" } else { "" },
         if state.examples.is_empty() { "unknown" } else { &state.examples }
     );
     Ok(())
@@ -317,9 +325,11 @@ mod tests {
                 weight_decay: 1e-2,
                 seed: 1,
                 examples: "1 named bar".to_owned(),
+                bf16: false,
                 epoch: 0,
             },
             start: None,
+            isa: Isa::detect(),
             checkpoints: folder.join("checkpoints"),
             logs: folder.join("logs"),
         }

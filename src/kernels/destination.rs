@@ -187,6 +187,23 @@ impl Destination<'_> {
         }
     }
 
+    /// Writes a row of pairs of two channels, the first of them even.
+    ///
+    /// # Safety
+    /// As of [`Destination::put`] of both channels, and it holds pairs.
+    #[inline(always)]
+    pub(super) unsafe fn put_words(
+        &self,
+        [image, channel, x, y]: [usize; 4],
+        words: impl Iterator<Item = f32>,
+    ) {
+        let (start, step) = self.row([image, channel / 2, x, y]);
+        unsafe {
+            let to = self.data.add(start);
+            words.enumerate().for_each(|(z, word)| *to.add(z * step) = word);
+        }
+    }
+
     /// Writes a row of two channels of pairs, the first of them even.
     ///
     /// # Safety

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::pairs::{paired_weights, words};
+use super::pairs::{pair, words};
 use super::simd::Isa;
 
 /// Output channels a deep tile computes together at most, in vectors.
@@ -49,59 +49,48 @@ impl Packed {
         direction: Direction,
     ) -> Packed {
         let taps: usize = kernel.iter().product();
-        if isa.is_bf16() {
-            let (turned, [to, from]) = match direction {
-                Direction::Forward => (None, [outputs, inputs]),
-                Direction::Backward => (Some(turned(weights, inputs, taps)), [inputs, outputs]),
-            };
-            let paired = paired_weights(turned.as_deref().unwrap_or(weights), [to, from], taps);
-            return Packed::laid_out(isa, &paired, [to, words(from)], kernel, Direction::Forward);
-        }
-        Packed::laid_out(isa, weights, [outputs, inputs], kernel, direction)
-    }
-
-    fn laid_out(
-        isa: Isa,
-        weights: &[f32],
-        [outputs, inputs]: [usize; 2],
-        kernel: [usize; 3],
-        direction: Direction,
-    ) -> Packed {
-        let taps: usize = kernel.iter().product();
-        // The taps of one channel pair in the given weights.
-        let taps_of = |output: usize, input: usize| match direction {
-            Direction::Forward => &weights[(output * inputs + input) * taps..][..taps],
-            Direction::Backward => &weights[(input * inputs + output) * taps..][..taps],
-        };
         let (to, from) = match direction {
             Direction::Forward => (outputs, inputs),
             Direction::Backward => (inputs, outputs),
         };
+        // The taps of one channel pair in the given weights.
+        let taps_of = |to: usize, from: usize| {
+            let row = match direction {
+                Direction::Forward => to * inputs + from,
+                Direction::Backward => from * inputs + to,
+            };
+            &weights[row * taps..][..taps]
+        };
+        let inputs_read = if isa.is_bf16() { words(from) } else { from };
         let form = if to.is_multiple_of(isa.lanes()) { Form::Deep } else { Form::Wide };
         let tiles = form.tiles(isa, to);
-        let mut packed = vec![0.0; weights.len()];
+        let mut packed = vec![0.0; to * inputs_read * taps];
         let mut rest = packed.as_mut_slice();
         let mut parts = Vec::new();
         for (first, width) in tiles {
-            let (part, behind) = rest.split_at_mut(width * from * taps);
+            let (part, behind) = rest.split_at_mut(width * inputs_read * taps);
             parts.push((first, width, part));
             rest = behind;
         }
         parts.into_par_iter().for_each(|(first, width, part)| {
-            for (input, part) in part.chunks_exact_mut(taps * width).enumerate() {
+            for (word, part) in part.chunks_exact_mut(taps * width).enumerate() {
                 for offset in 0..width {
-                    let source = taps_of(first + offset, input);
                     let target = part[offset..].iter_mut().step_by(width);
+                    let to = first + offset;
+                    let source = if isa.is_bf16() {
+                        let high = (2 * word + 1 < from).then(|| taps_of(to, 2 * word + 1));
+                        Source::Pair(taps_of(to, 2 * word), high)
+                    } else {
+                        Source::Floats(taps_of(to, word))
+                    };
                     match direction {
-                        Direction::Forward => target.zip(source).for_each(|(to, &weight)| *to = weight),
-                        Direction::Backward => {
-                            target.zip(source.iter().rev()).for_each(|(to, &weight)| *to = weight);
-                        }
+                        Direction::Forward => source.lay(target),
+                        Direction::Backward => source.lay(target.rev()),
                     }
                 }
             }
         });
-        Packed { isa, outputs: to, inputs: from, kernel, shift: [0; 3], form, weights: packed }
+        Packed { isa, outputs: to, inputs: inputs_read, kernel, shift: [0; 3], form, weights: packed }
     }
 
     /// The same kernel applied to an input whose frame begins so much earlier.
@@ -119,16 +108,22 @@ impl Packed {
     }
 }
 
-/// Weights `[out, in, taps]` as those of the way back, `[in, out, taps]` with the taps mirrored.
-fn turned(weights: &[f32], inputs: usize, taps: usize) -> Vec<f32> {
-    let mut turned = vec![0.0; weights.len()];
-    turned.par_chunks_mut(weights.len() / inputs).enumerate().for_each(|(input, turned)| {
-        let rows = weights.chunks_exact(inputs * taps).map(|row| &row[input * taps..][..taps]);
-        for (to, from) in turned.chunks_exact_mut(taps).zip(rows) {
-            to.iter_mut().zip(from.iter().rev()).for_each(|(to, &weight)| *to = weight);
+/// The taps of an output and an input, or of a pair of inputs, of an odd number the last alone.
+enum Source<'a> {
+    Floats(&'a [f32]),
+    Pair(&'a [f32], Option<&'a [f32]>),
+}
+
+impl Source<'_> {
+    fn lay<'a>(self, target: impl Iterator<Item = &'a mut f32>) {
+        match self {
+            Source::Floats(taps) => target.zip(taps).for_each(|(to, &weight)| *to = weight),
+            Source::Pair(low, Some(high)) => {
+                target.zip(low.iter().zip(high)).for_each(|(to, (&low, &high))| *to = pair(low, high));
+            }
+            Source::Pair(low, None) => target.zip(low).for_each(|(to, &low)| *to = pair(low, 0.0)),
         }
-    });
-    turned
+    }
 }
 
 impl Form {

@@ -27,21 +27,6 @@ pub(crate) fn words(channels: usize) -> usize {
     channels.div_ceil(2)
 }
 
-/// Weights `[out, in, taps]` as pairs of inputs `[out, pair, taps]`.
-pub(crate) fn paired_weights(weights: &[f32], [outputs, inputs]: [usize; 2], taps: usize) -> Vec<f32> {
-    let mut paired = vec![0.0; outputs * words(inputs) * taps];
-    let rows = paired.par_chunks_mut(words(inputs) * taps).zip(weights.par_chunks(inputs * taps));
-    rows.for_each(|(paired, row)| {
-        for (to, two) in paired.chunks_exact_mut(taps).zip(row.chunks(2 * taps)) {
-            let (low, high) = two.split_at(taps);
-            for (tap, to) in to.iter_mut().enumerate() {
-                *to = pair(low[tap], high.get(tap).copied().unwrap_or(0.0));
-            }
-        }
-    });
-    paired
-}
-
 /// The larger of two pairs, channel by channel.
 #[inline(always)]
 pub(super) fn larger(a: f32, b: f32) -> f32 {

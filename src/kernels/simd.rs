@@ -196,6 +196,18 @@ pub trait Simd {
     /// a · b + c.
     unsafe fn fma(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
     unsafe fn max(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// Stores neighbouring floats as pairs of bfloat16 ([`super::pairs`]): half as many words as there are lanes.
+    #[inline(always)]
+    unsafe fn store_pairs(to: *mut f32, vector: Self::Vector) {
+        const MOST: usize = 16;
+        let mut values = [0.0; MOST];
+        unsafe {
+            Self::store(values.as_mut_ptr(), vector);
+            for (word, two) in values[..Self::LANES].chunks_exact(2).enumerate() {
+                to.add(word).write(super::pairs::pair(two[0], two[1]));
+            }
+        }
+    }
 }
 
 /// Arrays of eight floats, on any processor.
@@ -276,6 +288,11 @@ impl<S: PairProduct> Simd for Pairs<S> {
     unsafe fn max(a: S::Vector, b: S::Vector) -> S::Vector {
         unsafe { S::max(a, b) }
     }
+
+    #[inline(always)]
+    unsafe fn store_pairs(to: *mut f32, vector: S::Vector) {
+        unsafe { S::store_pairs(to, vector) }
+    }
 }
 
 /// What `vdpbf16ps` computes, up to how it rounds, on any processor.
@@ -354,6 +371,18 @@ mod x86 {
         #[inline(always)]
         unsafe fn max(a: __m512, b: __m512) -> __m512 {
             unsafe { _mm512_max_ps(a, b) }
+        }
+
+        /// As [`rounded`](super::super::pairs::rounded) of each: `vcvtneps2bf16` would make zeros of the smallest numbers.
+        #[inline(always)]
+        unsafe fn store_pairs(to: *mut f32, vector: __m512) {
+            unsafe {
+                let bits = _mm512_castps_si512(vector);
+                let odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+                let half = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
+                let upper = _mm512_srli_epi32(_mm512_add_epi32(bits, half), 16);
+                _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(upper));
+            }
         }
     }
 

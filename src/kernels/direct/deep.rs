@@ -74,11 +74,8 @@ impl Work for DeepRows<'_> {
         let [a, b, c] = input.size;
         let (block, taps) = (self.width, self.job.taps.len());
         let mut sums = vec![0.0f32; self.rows.len() * c * block];
-        for voxel in sums.chunks_exact_mut(block) {
-            for (offset, sum) in voxel.iter_mut().enumerate() {
-                *sum = self.job.bias(self.first + offset);
-            }
-        }
+        let bias: Vec<f32> = (0..block).map(|offset| self.job.bias(self.first + offset)).collect();
+        sums.chunks_exact_mut(block).for_each(|voxel| voxel.copy_from_slice(&bias));
         let per_input = taps * block;
         let inputs = packed.inputs;
         let weights = &packed.weights[self.first * inputs * taps..][..inputs * per_input];
@@ -109,14 +106,26 @@ impl Work for DeepRows<'_> {
         let mut turned = vec![0.0f32; c];
         for (index, row) in self.rows.clone().enumerate() {
             let (image, x, y) = (row / (a * b), row / b % a, row % b);
-            let sums = &sums[index * c * block..][..c * block];
+            let sums = &mut sums[index * c * block..][..c * block];
             if self.job.output.is_paired() {
-                // A block holds whole vectors of outputs, so whole pairs.
-                for offset in (0..block).step_by(2) {
-                    let pairs = sums.chunks_exact(block).map(|voxel| [voxel[offset], voxel[offset + 1]]);
-                    let to = [image, self.first + offset, x, y];
+                // A block holds whole vectors of outputs, so whole pairs, which take the first half of each voxel's place.
+                for voxel in sums.chunks_exact_mut(block) {
+                    for vector in 0..block / S::LANES {
+                        // SAFETY: vectors of a voxel, and room for half as many words.
+                        unsafe {
+                            let values = S::load(voxel.as_ptr().add(vector * S::LANES));
+                            let values =
+                                if finish.rectified { S::max(values, S::splat(0.0)) } else { values };
+                            S::store_pairs(voxel.as_mut_ptr().add(vector * S::LANES / 2), values);
+                        }
+                    }
+                }
+                for word in 0..block / 2 {
+                    let to = [image, self.first + 2 * word, x, y];
                     // SAFETY: as below.
-                    unsafe { self.job.output.put_pairs(to, pairs, finish.rectified) };
+                    unsafe {
+                        self.job.output.put_words(to, sums.chunks_exact(block).map(|voxel| voxel[word]))
+                    };
                 }
                 continue;
             }

@@ -183,14 +183,19 @@ impl DeepRows<'_> {
             }
             let mut source = run.source.add(run.z);
             let mut kernel = run.weights;
-            if S::MANY_REGISTERS && (2..=3).contains(&depth) && along == (0..depth) {
+            if (2..=3).contains(&depth) && along == (0..depth) {
                 for _ in 0..run.count {
-                    for row in rows() {
-                        let from = source.add(*taps.get_unchecked(row * depth));
-                        let weights = kernel.add(row * depth * block);
-                        match depth {
-                            2 => Self::neighbours::<S, V, N, 2>(from, weights, &mut acc),
-                            _ => Self::neighbours::<S, V, N, 3>(from, weights, &mut acc),
+                    for u in u0..u1 {
+                        for v in v0..v1 {
+                            let first = (u * height + v) * depth;
+                            let from = source.add(*taps.get_unchecked(first));
+                            let weights = kernel.add(first * block);
+                            match (depth, S::MANY_REGISTERS) {
+                                (2, true) => Self::neighbours::<S, V, N, 2>(from, weights, &mut acc),
+                                (_, true) => Self::neighbours::<S, V, N, 3>(from, weights, &mut acc),
+                                (2, false) => Self::row_of_taps::<S, V, N, 2>(from, weights, &mut acc),
+                                (_, false) => Self::row_of_taps::<S, V, N, 3>(from, weights, &mut acc),
+                            }
                         }
                     }
                     source = source.add(self.job.input.channel_stride());
@@ -245,6 +250,29 @@ impl DeepRows<'_> {
                 for (tap, w) in w.iter().enumerate() {
                     let x = S::splat(*from.add(voxel + tap));
                     for (acc, &w) in acc.iter_mut().zip(w) {
+                        *acc = S::fma(w, x, *acc);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The same one tap after the other, where there are no registers for the weights of all.
+    #[inline(always)]
+    unsafe fn row_of_taps<S: Simd, const V: usize, const N: usize, const TAPS: usize>(
+        from: *const f32,
+        weights: *const f32,
+        acc: &mut [[S::Vector; V]; N],
+    ) {
+        unsafe {
+            for tap in 0..TAPS {
+                let mut w = [S::splat(0.0); V];
+                for (vector, w) in w.iter_mut().enumerate() {
+                    *w = S::load(weights.add((tap * V + vector) * S::LANES));
+                }
+                for (voxel, acc) in acc.iter_mut().enumerate() {
+                    let x = S::splat(*from.add(voxel + tap));
+                    for (acc, w) in acc.iter_mut().zip(w) {
                         *acc = S::fma(w, x, *acc);
                     }
                 }

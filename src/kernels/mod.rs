@@ -1,6 +1,7 @@
 //! What the networks are computed with: their operations as one trait over the backends, burn's own
 //! versions for every device, and ours for the CPU.
 
+mod amx;
 mod autodiff;
 mod backend;
 pub mod destination;

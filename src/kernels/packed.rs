@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::amx;
 use super::pairs::{pair, words};
 use super::simd::Isa;
 
@@ -27,6 +28,8 @@ pub(super) enum Form {
     Wide,
     /// Output channels.
     Deep,
+    /// Both, and in the third direction so many pairs of input channels.
+    Tiles(usize),
 }
 
 /// Which way a kernel is applied.
@@ -62,7 +65,11 @@ impl Packed {
             &weights[row * taps..][..taps]
         };
         let inputs_read = if isa.is_bf16() { words(from) } else { from };
-        let form = if to.is_multiple_of(isa.lanes()) { Form::Deep } else { Form::Wide };
+        let form = match amx::depth(inputs_read) {
+            Some(depth) if isa.multiplies_tiles() && to.is_multiple_of(amx::SIDE) => Form::Tiles(depth),
+            _ if to.is_multiple_of(isa.lanes()) => Form::Deep,
+            _ => Form::Wide,
+        };
         let tiles = form.tiles(isa, to);
         let mut packed = vec![0.0; to * inputs_read * taps];
         let mut rest = packed.as_mut_slice();
@@ -73,9 +80,10 @@ impl Packed {
             rest = behind;
         }
         parts.into_par_iter().for_each(|(first, width, part)| {
-            for (word, part) in part.chunks_exact_mut(taps * width).enumerate() {
+            for word in 0..inputs_read {
                 for offset in 0..width {
-                    let target = part[offset..].iter_mut().step_by(width);
+                    let (start, step) = form.place(word, offset, [inputs_read, taps, width]);
+                    let target = part[start..=start + (taps - 1) * step].iter_mut().step_by(step);
                     let to = first + offset;
                     let source = if isa.is_bf16() {
                         let high = (2 * word + 1 < from).then(|| taps_of(to, 2 * word + 1));
@@ -127,10 +135,24 @@ impl Source<'_> {
 }
 
 impl Form {
+    /// Where in the kernel of `width` outputs the first tap of one of them and one word of the `words` lies, and how far it is from
+    /// there to the next tap.
+    fn place(self, word: usize, offset: usize, [words, taps, width]: [usize; 3]) -> (usize, usize) {
+        match self {
+            Form::Deep | Form::Wide => (word * taps * width + offset, width),
+            Form::Tiles(depth) => {
+                let block = offset / amx::SIDE * (words / depth) + word / depth;
+                let row = block * taps * amx::SIDE + offset % amx::SIDE;
+                (row * depth + word % depth, amx::SIDE * depth)
+            }
+        }
+    }
+
     /// Splits output channels into tiles: first channel and width.
     pub(super) fn tiles(self, isa: Isa, outputs: usize) -> Vec<(usize, usize)> {
         let widest = match self {
             Form::Deep => DEEP_VECTORS * isa.lanes(),
+            Form::Tiles(_) => 2 * amx::SIDE,
             Form::Wide if isa.lanes() == 16 => 8,
             Form::Wide => 4,
         };

@@ -24,9 +24,15 @@ enum Set {
     /// 16 pairs of bfloat16 a register, whose products are added up in 16 floats.
     #[cfg(target_arch = "x86_64")]
     Avx512Bf16,
+    /// The same, and tiles of bfloat16 for what fits them (`kernels/amx.rs`).
+    #[cfg(target_arch = "x86_64")]
+    Amx,
     /// The same of 8 pairs, in arithmetic of the compiler's: a slow reference for tests.
     #[cfg(test)]
     PortableBf16,
+    /// The same with tiles.
+    #[cfg(test)]
+    PortableTiles,
 }
 
 impl fmt::Display for Isa {
@@ -41,6 +47,10 @@ impl fmt::Display for Isa {
             Set::Avx512Bf16 => "avx512_bf16",
             #[cfg(test)]
             Set::PortableBf16 => "portable bf16",
+            #[cfg(target_arch = "x86_64")]
+            Set::Amx => "amx",
+            #[cfg(test)]
+            Set::PortableTiles => "portable tiles",
         })
     }
 }
@@ -85,29 +95,56 @@ impl Isa {
         available
     }
 
-    /// The instructions of this machine that multiply pairs of bfloat16, if it has any (AVX512_BF16: Zen 4, Cooper Lake and
-    /// later). `VERTEBRAE_SIMD` with a lower instruction set forbids them.
+    /// The instructions of this machine that multiply bfloat16, if it has any: tiles (AMX, Sapphire Rapids and later) or pairs
+    /// (AVX512_BF16, Zen 4, Cooper Lake and later). `VERTEBRAE_SIMD` with a lower instruction set forbids them.
     pub fn bf16() -> Option<Isa> {
         #[cfg(target_arch = "x86_64")]
         if Isa::detect() == Isa(Set::Avx512) && is_x86_feature_detected!("avx512bf16") {
-            return Some(Isa(Set::Avx512Bf16));
+            // To be permitted makes every thread's state larger, so it is asked for only where bfloat16 is wanted.
+            static TILES: OnceLock<bool> = OnceLock::new();
+            let tiles = *TILES.get_or_init(super::amx::permitted);
+            return Some(Isa(if tiles { Set::Amx } else { Set::Avx512Bf16 }));
         }
         None
     }
 
-    /// All that multiply pairs of bfloat16, the slow reference last.
+    /// All that multiply bfloat16, the slow references last.
     #[cfg(test)]
     pub(crate) fn all_bf16() -> Vec<Isa> {
-        Isa::bf16().into_iter().chain([Isa(Set::PortableBf16)]).collect()
+        let mut all: Vec<Isa> = Isa::bf16().into_iter().collect();
+        #[cfg(target_arch = "x86_64")]
+        if all == [Isa(Set::Amx)] {
+            all.push(Isa(Set::Avx512Bf16));
+        }
+        all.extend([Isa(Set::PortableBf16), Isa(Set::PortableTiles)]);
+        all
+    }
+
+    /// Whether the processor has tiles.
+    pub(super) fn has_tiles(self) -> bool {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Amx => true,
+            _ => false,
+        }
+    }
+
+    /// Whether bfloat16 is multiplied in tiles where channels fit them.
+    pub(super) fn multiplies_tiles(self) -> bool {
+        match self.0 {
+            #[cfg(test)]
+            Set::PortableTiles => true,
+            _ => self.has_tiles(),
+        }
     }
 
     /// Whether a register holds pairs of bfloat16 where others hold a float, see [`super::pairs`].
     pub(crate) fn is_bf16(self) -> bool {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512Bf16 => true,
+            Set::Avx512Bf16 | Set::Amx => true,
             #[cfg(test)]
-            Set::PortableBf16 => true,
+            Set::PortableBf16 | Set::PortableTiles => true,
             _ => false,
         }
     }
@@ -116,9 +153,9 @@ impl Isa {
     pub(crate) fn single(self) -> Isa {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512Bf16 => Isa(Set::Avx512),
+            Set::Avx512Bf16 | Set::Amx => Isa(Set::Avx512),
             #[cfg(test)]
-            Set::PortableBf16 => Isa(Set::Portable),
+            Set::PortableBf16 | Set::PortableTiles => Isa(Set::Portable),
             _ => self,
         }
     }
@@ -142,7 +179,7 @@ impl Isa {
     pub(crate) fn lanes(self) -> usize {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512 | Set::Avx512Bf16 => 16,
+            Set::Avx512 | Set::Avx512Bf16 | Set::Amx => 16,
             _ => 8,
         }
     }
@@ -160,10 +197,10 @@ impl Isa {
             Set::Portable => unsafe { work.run::<Portable>() },
             // SAFETY: only `bf16` makes it, where the processor has it.
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512Bf16 => unsafe { x86::avx512_bf16(work) },
+            Set::Avx512Bf16 | Set::Amx => unsafe { x86::avx512_bf16(work) },
             // SAFETY: as of arrays of floats.
             #[cfg(test)]
-            Set::PortableBf16 => unsafe { work.run::<Pairs<Portable>>() },
+            Set::PortableBf16 | Set::PortableTiles => unsafe { work.run::<Pairs<Portable>>() },
         }
     }
 }

@@ -1,13 +1,14 @@
 //! Direct convolution: some output channels times some voxels stay in registers while all inputs
 //! and taps stream past.
 //!
-//! Two forms. *Deep* vectors hold output channels; every voxel of the input is spread over one. It
+//! Three forms. *Deep* vectors hold output channels; every voxel of the input is spread over one. It
 //! is the faster one and serves every layer whose output channels fill vectors. *Wide* vectors hold
 //! neighbouring voxels, for the others: in a framed volume the rows of a plane are one run, so
 //! vectors never stop at a row's end, and the frame's columns are computed for nothing and thrown
-//! away.
+//! away. *Tiles*, on processors that have them, hold both.
 
 mod deep;
+mod tiles;
 mod wide;
 
 use super::destination::Destination;
@@ -39,6 +40,7 @@ pub fn convolve(input: &Planes, packed: &Packed, finish: Finish, output: &mut De
     match packed.form {
         Form::Wide => job.wide(),
         Form::Deep => job.deep(),
+        Form::Tiles(depth) => job.tiles(depth),
     }
 }
 

@@ -9,12 +9,18 @@ use crate::kernels::simd::{Simd, Work};
 const CACHED: usize = 96 * 1024;
 
 impl Job<'_> {
-    pub(super) fn wide(self) {
+    /// Rows of a plane that are computed together: so many that their inputs stay in the cache, and every thread finds work.
+    pub(super) fn rows_of_a_task(&self) -> usize {
         let [a, b, _] = self.input.size;
         let per_row = self.packed.inputs * self.packed.kernel[0] * self.input.framed[2];
         let tasks_wanted = TASKS_PER_THREAD * rayon::current_num_threads();
         let fair = (self.input.images * a * b).div_ceil(tasks_wanted);
-        let rows = (CACHED / per_row).min(fair).clamp(1, b);
+        (CACHED / per_row).min(fair).clamp(1, b)
+    }
+
+    pub(super) fn wide(self) {
+        let [a, b, _] = self.input.size;
+        let rows = self.rows_of_a_task();
         let chunks = b.div_ceil(rows);
         (0..self.input.images * a * chunks).into_par_iter().for_each(|task| {
             let (image, x, chunk) = (task / (a * chunks), task / chunks % a, task % chunks);

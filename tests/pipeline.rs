@@ -242,6 +242,37 @@ fn an_interrupted_training_of_whole_volumes_ends_as_if_never_stopped() {
 }
 
 #[test]
+fn a_training_in_bfloat16_is_its_own_recipe_and_refused_where_it_cannot_be_had() {
+    let folder = tempfile::tempdir().unwrap();
+    let train = |arguments: &str, simd: &str| {
+        let small = "--arch volume --filters 2 --voxel 8 --patch 16x32x32 --batch-size 1 --patches 4 --epochs 2 --checkpoint-every 1";
+        let arguments = format!("train-detection scans scans {arguments} {small}");
+        let ran = scratch::vertebrae(folder.path(), &arguments).env("VERTEBRAE_SIMD", simd).output().unwrap();
+        (ran.status.code(), String::from_utf8_lossy(&ran.stderr).into_owned())
+    };
+    assert_eq!(
+        run(folder.path(), "gen-phantom scans --scans 2 --seed 3 --cohort hospital --voxel 5").code,
+        Some(0)
+    );
+    let (code, sentence) = train("no.safetensors --precision bf16", "portable");
+    assert!(code == Some(1) && sentence.contains("multiply no bfloat16"), "{sentence}");
+    if vertebrae::kernels::simd::Isa::bf16().is_none() {
+        println!("SKIPPED: this processor multiplies no bfloat16");
+        return;
+    }
+    assert_eq!(train("half.safetensors --precision bf16 --checkpoints half", "").0, Some(0));
+    assert_eq!(train("whole.safetensors --checkpoints whole", "").0, Some(0));
+    let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+    assert!(read("half.safetensors") != read("whole.safetensors"));
+    let (code, sentence) = train("other.safetensors --resume half/volume_model/volume_model.01", "");
+    assert!(code == Some(1) && sentence.contains("--precision bf16"), "{sentence}");
+    let again =
+        "again.safetensors --precision bf16 --checkpoints again --resume half/volume_model/volume_model.01";
+    assert_eq!(train(again, "").0, Some(0));
+    assert!(read("again.safetensors") == read("half.safetensors"));
+}
+
+#[test]
 fn a_turned_scan_gives_the_samples_of_the_upright_one() {
     let folder = tempfile::tempdir().unwrap();
     let shape = [30, 40, 48];

@@ -145,7 +145,7 @@ $(MODEL_WORK)/tuned.safetensors: $(MODEL_WORK)/taught.safetensors
 
 course: $(MODEL_WORK)/tuned.safetensors
 	$(VERTEBRAE) train-identification --arch volume $(FINAL) $(MODEL_WORK)/course/check saved_models/course.safetensors \
-		--start $< $(FINISH) --quarter --checkpoints $(MODEL_WORK)/finished --logs $(MODEL_WORK)/logs
+		--start $< $(FINISH) --half --checkpoints $(MODEL_WORK)/finished --logs $(MODEL_WORK)/logs
 
 # learn/{neck,trunk,phantoms} and dev/{neck,trunk}: links, so that no scan is copied.
 $(MODEL_WORK)/spines/.done: | $(VERTEBRAE)

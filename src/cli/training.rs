@@ -12,10 +12,7 @@ use super::options::{Precise, at_least_one, not_negative, positive, share, size}
 use crate::device::{self, Device, Task};
 use crate::kernels::KernelBackend;
 use crate::learning::{Checkpoint, Examples, Objective, Options, Samples, Use, Volumes, train};
-use crate::network::{
-    Architecture, Input, Kind, Weights, Windows,
-    weights::{Format, Precision},
-};
+use crate::network::{Architecture, Input, Kind, Weights, Windows, weights::Format};
 use crate::sampling::record::Record;
 
 #[derive(Args)]
@@ -29,9 +26,6 @@ pub struct Training {
     /// Store the model's kernels in half precision: half the size, the same answers to three digits
     #[arg(long)]
     half: bool,
-    /// Store them in a byte each: a quarter of the size, two digits; for a network that need not be exact
-    #[arg(long, conflicts_with = "half")]
-    quarter: bool,
     /// Learning rate of Adam
     #[arg(long, default_value = "0.001", value_parser = positive)]
     learning_rate: f64,
@@ -188,10 +182,10 @@ impl Training {
         // A name that cannot be written should not be found out after hours of training.
         let format = Format::of(&self.model)?;
         ensure!(
-            format == Format::Safetensors || !(self.half || self.quarter || kind == Kind::Volume),
+            format == Format::Safetensors || !(self.half || kind == Kind::Volume),
             "{} cannot hold {}; end its name in .safetensors",
             self.model.display(),
-            if self.half || self.quarter { "kernels of fewer bits" } else { "a volume network" }
+            if self.half { "half precision" } else { "a volume network" }
         );
         let start = self.start.as_deref().map(|path| Weights::read(path, kind)).transpose()?;
         if let (Some(start), Some(path)) = (&start, &self.start) {
@@ -250,10 +244,9 @@ impl Training {
             ),
             _ => error.into(),
         })??;
-        match (self.half, self.quarter) {
-            (true, _) => weights.write_as(&self.model, Precision::Half)?,
-            (_, true) => weights.write_as(&self.model, Precision::Quarter)?,
-            _ => weights.write(&self.model)?,
+        match self.half {
+            true => weights.write_half(&self.model)?,
+            false => weights.write(&self.model)?,
         }
         say!("saved {}", self.model.display());
         Ok(())

@@ -127,14 +127,14 @@ impl Weights {
         }
     }
 
-    /// Writes a `.safetensors` model whose kernels keep fewer digits: half the size, or a quarter.
-    pub fn write_as(&self, path: &Path, precision: Precision) -> Result<()> {
+    /// Writes a `.safetensors` model of half the size: kernels keep three digits.
+    pub fn write_half(&self, path: &Path) -> Result<()> {
         ensure!(
             Format::of(path)? == Format::Safetensors,
-            "{} cannot hold kernels of fewer bits; end its name in .safetensors",
+            "{} cannot hold half precision; end its name in .safetensors",
             path.display()
         );
-        safetensors::write(path, self, &Default::default(), &[], precision)
+        safetensors::write(path, self, &Default::default(), &[], Precision::Half)
     }
 }
 
@@ -167,8 +167,6 @@ pub enum Precision {
     Single,
     /// Three: enough to predict with.
     Half,
-    /// Two: bytes, with a scale for every output. For what need not be exact, as where a spine begins.
-    Quarter,
 }
 
 /// How a model is stored.
@@ -237,7 +235,7 @@ mod tests {
         let weights = Weights::initial(Architecture { kind: Kind::Volume, filters: 4 }, 7);
         let [whole, half] = ["whole.safetensors", "half.safetensors"].map(|name| folder.path().join(name));
         weights.write(&whole).unwrap();
-        weights.write_as(&half, Precision::Half).unwrap();
+        weights.write_half(&half).unwrap();
         let size = |path: &Path| std::fs::metadata(path).unwrap().len();
         assert!(size(&half) * 100 < size(&whole) * 55, "{} of {}", size(&half), size(&whole));
         let read = Weights::read(&half, Kind::Identification).unwrap();
@@ -247,33 +245,7 @@ mod tests {
         );
         let pairs = read.layers[3].kernel.iter().zip(&weights.layers[3].kernel);
         assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() <= 1e-3 * b.abs() + 1e-6));
-        assert!(weights.write_as(&folder.path().join("half.h5"), Precision::Half).is_err());
-    }
-
-    #[test]
-    fn a_quarter_of_the_file_keeps_a_hundredth_of_the_largest_weight_of_every_output() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut weights = Weights::initial(Architecture { kind: Kind::Volume, filters: 4 }, 7);
-        let shapes = weights.architecture.layers();
-        let row = shapes[3].inputs * 27;
-        weights.layers[3].kernel[..row].fill(0.0);
-        weights.layers[3].kernel[row] = -9.0;
-        let [whole, quarter] =
-            ["whole", "quarter"].map(|name| folder.path().join(name).with_extension("safetensors"));
-        weights.write(&whole).unwrap();
-        weights.write_as(&quarter, Precision::Quarter).unwrap();
-        let size = |path: &Path| std::fs::metadata(path).unwrap().len();
-        assert!(size(&quarter) * 100 < size(&whole) * 35, "{} of {}", size(&quarter), size(&whole));
-        let read = Weights::read(&quarter, Kind::Identification).unwrap();
-        assert_eq!((read.input, &read.layers[0].norm), (weights.input, &weights.layers[0].norm));
-        for (found, stored) in read.layers[3].kernel.chunks(row).zip(weights.layers[3].kernel.chunks(row)) {
-            let most = stored.iter().fold(0.0f32, |most, weight| most.max(weight.abs()));
-            assert!(found.iter().zip(stored).all(|(a, b)| (a - b).abs() <= most / 253.0), "{most}");
-        }
-        // What was read is stored as it is.
-        let again = folder.path().join("again.safetensors");
-        read.write_as(&again, Precision::Quarter).unwrap();
-        assert!(std::fs::read(&again).unwrap() == std::fs::read(&quarter).unwrap());
+        assert!(weights.write_half(&folder.path().join("half.h5")).is_err());
     }
 
     #[test]

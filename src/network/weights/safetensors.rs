@@ -18,9 +18,6 @@ const ARCHITECTURE: &str = "architecture";
 /// Its key that holds what the network is given, as JSON.
 const INPUT: &str = "input";
 
-/// The part of a layer that says how much a step of its kernel's bytes is worth.
-const SCALE: &str = "scale";
-
 /// Further numbers stored beside the weights: name → values.
 pub type Extra = (String, Vec<f32>);
 
@@ -57,19 +54,12 @@ pub(super) fn write_layers(
 ) -> Result<()> {
     metadata.insert("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
     let metadata = HashMap::from([(METADATA.to_owned(), serde_json::to_string(&metadata)?)]);
-    let scales: Vec<Vec<f32>> = match precision {
-        Precision::Quarter => shapes.iter().zip(layers).map(|(shape, layer)| scales(shape, layer)).collect(),
-        _ => Vec::new(),
-    };
     let mut tensors: Vec<(String, Vec<usize>, &[f32])> = Vec::new();
     for (index, (shape, layer)) in shapes.iter().zip(layers).enumerate() {
         let [x, y, z] = shape.kernel;
         tensors.push((name(index, "kernel"), vec![shape.outputs, shape.inputs, x, y, z], &layer.kernel));
         let mut vector = |part, values| tensors.push((name(index, part), vec![shape.outputs], values));
         vector("bias", &layer.bias);
-        if let Some(scales) = scales.get(index) {
-            vector(SCALE, scales);
-        }
         if let Some(norm) = &layer.norm {
             vector("gamma", &norm.gamma);
             vector("beta", &norm.beta);
@@ -83,14 +73,11 @@ pub(super) fn write_layers(
     // Kernels have five dimensions.
     let dtype = |shape: &[usize]| match precision {
         Precision::Half if shape.len() == 5 => Dtype::F16,
-        Precision::Quarter if shape.len() == 5 => Dtype::I8,
         _ => Dtype::F32,
     };
-    let mut scales = scales.iter();
     let bytes: Vec<Vec<u8>> = tensors
         .iter()
         .map(|(_, shape, values)| match dtype(shape) {
-            Dtype::I8 => steps(values, scales.next().map_or(&[], Vec::as_slice)),
             Dtype::F16 => values.iter().flat_map(|&value| half::f16::from_f32(value).to_le_bytes()).collect(),
             _ => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
         })
@@ -106,23 +93,8 @@ pub(super) fn write_layers(
     crate::artifact::write(path, |out| Ok(out.write_all(&file)?))
 }
 
-/// How much a step of a kernel's byte is worth, for every output: its largest weight is 127 steps.
-fn scales(shape: &LayerShape, layer: &LayerWeights) -> Vec<f32> {
-    let rows = layer.kernel.chunks_exact(layer.kernel.len() / shape.outputs);
-    rows.map(|row| row.iter().fold(0.0f32, |most, weight| most.max(weight.abs())) / 127.0).collect()
-}
-
-/// The weights of a kernel in steps of their outputs' scales.
-fn steps(kernel: &[f32], scales: &[f32]) -> Vec<u8> {
-    let rows = kernel.chunks_exact(kernel.len() / scales.len());
-    let steps = |(row, &scale): (&[f32], &f32)| -> Vec<u8> {
-        // Nothing over a scale of nothing is no number, which becomes 0.
-        row.iter().map(|weight| (weight / scale).round() as i8 as u8).collect()
-    };
-    rows.zip(scales).flat_map(steps).collect()
-}
-
-/// Reads weights and whatever metadata and tensors stand beside them. Kernels of fewer bits are widened.
+/// Reads weights and whatever metadata and tensors stand beside them. Half-precision files are
+/// widened.
 pub fn read(path: &Path) -> Result<(Weights, BTreeMap<String, String>, Vec<Extra>)> {
     let bytes = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
     parse(&bytes).with_context(|| format!("{} is no usable model of vertebrae", path.display()))
@@ -161,11 +133,8 @@ pub(super) fn metadata(bytes: &[u8]) -> Result<BTreeMap<String, String>> {
 
 /// The precision that the kernels of any network in a file have.
 pub(super) fn precision(bytes: &[u8]) -> Result<Precision> {
-    Ok(match SafeTensors::deserialize(bytes)?.tensor(&name(0, "kernel"))?.dtype() {
-        Dtype::F16 => Precision::Half,
-        Dtype::I8 => Precision::Quarter,
-        _ => Precision::Single,
-    })
+    let kernel = SafeTensors::deserialize(bytes)?.tensor(&name(0, "kernel"))?.dtype();
+    Ok(if kernel == Dtype::F16 { Precision::Half } else { Precision::Single })
 }
 
 /// The layers of any network in a file, and whatever stands beside them.
@@ -175,24 +144,10 @@ pub(super) fn parse_layers(bytes: &[u8], shapes: &[LayerShape]) -> Result<(Vec<L
     let mut layers = Vec::new();
     for (index, shape) in shapes.iter().enumerate() {
         let mut part = |part: &str| -> Result<Vec<f32>> {
-            let place = name(index, part);
-            let view = tensors.tensor(&place)?;
-            known.push(place);
-            if view.dtype() != Dtype::I8 {
-                return numbers(&view);
-            }
-            let place = name(index, SCALE);
-            let scales = numbers(&tensors.tensor(&place)?)?;
-            known.push(place);
-            ensure!(
-                scales.len() == shape.outputs && view.data().len().is_multiple_of(shape.outputs),
-                "layer {} has bytes without a scale for every output",
-                index + 1
-            );
-            let rows = view.data().chunks_exact((view.data().len() / shape.outputs).max(1)).zip(&scales);
-            Ok(rows
-                .flat_map(|(row, scale)| row.iter().map(move |&step| f32::from(step as i8) * scale))
-                .collect())
+            let name = name(index, part);
+            let values = numbers(&tensors.tensor(&name)?)?;
+            known.push(name);
+            Ok(values)
         };
         layers.push(LayerWeights {
             kernel: part("kernel")?,
@@ -217,7 +172,7 @@ pub(super) fn parse_layers(bytes: &[u8], shapes: &[LayerShape]) -> Result<(Vec<L
     Ok((layers, extra))
 }
 
-/// The numbers of a tensor of single or half precision; bytes are none without their scales.
+/// The numbers of a tensor of single or half precision.
 pub(crate) fn numbers(view: &TensorView) -> Result<Vec<f32>> {
     let bytes = view.data();
     match view.dtype() {

@@ -1,7 +1,7 @@
 //! How likely each body of a spine is each level, read off the whole spine at once.
 
 use anyhow::Result;
-use ndarray::{Array2, Axis, s};
+use ndarray::{Array2, ArrayViewMut1, Axis, s};
 
 use crate::anatomy::Level;
 use crate::network::{Reading, StripArchitecture, StripPredictor};
@@ -80,7 +80,7 @@ pub fn reading(architecture: &StripArchitecture, place: f64, steps: usize) -> (u
     (at as usize, (at - at.floor()) as f32)
 }
 
-/// Probabilities of the levels by value less one, and of none, `[body, 27]`; `bodies` are centres in mm from the head
+/// Probabilities of the levels by value less one, and of none, `[body, 27]`, as all networks together see them; `bodies` are centres in mm from the head
 /// down. The scan and its mirror image are asked, as left and right tell nothing.
 pub fn probabilities(
     even: &Even,
@@ -113,13 +113,25 @@ pub fn probabilities(
                 logs.iter_mut().zip(logits).for_each(|(log, logit)| *log += (logit - all) / 2.0);
             }
         }
-        for (mut sum, logs) in sum.axis_iter_mut(Axis(0)).zip(logs.axis_iter(Axis(0))) {
-            let all = log_sum(logs.as_slice().unwrap_or(&[]));
-            sum.iter_mut().zip(logs).for_each(|(sum, log)| *sum += (log - all).exp());
+        for (mut sum, mut logs) in sum.axis_iter_mut(Axis(0)).zip(logs.axis_iter_mut(Axis(0))) {
+            normalise(logs.view_mut());
+            sum += &logs;
         }
     }
-    let count = networks.len().max(1) as f64;
-    Ok(sum / count)
+    // Logarithms are averaged, and not probabilities: what one network rules out stays unlikely. Held-out names of 72 CTs are
+    // likelier by 0.005 a body than with the mean of probabilities (docs/accuracy.md).
+    let mut logs: Array2<f64> = sum / networks.len().max(1) as f64;
+    for mut row in logs.axis_iter_mut(Axis(0)) {
+        normalise(row.view_mut());
+        row.mapv_inplace(f64::exp);
+    }
+    Ok(logs)
+}
+
+/// Makes logarithms those of probabilities.
+fn normalise(mut logs: ArrayViewMut1<f64>) {
+    let all = log_sum(logs.as_slice().unwrap_or(&[]));
+    logs -= all;
 }
 
 /// log Σ exp.

@@ -233,7 +233,7 @@ pub trait Simd {
     /// a · b + c.
     unsafe fn fma(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
     unsafe fn max(a: Self::Vector, b: Self::Vector) -> Self::Vector;
-    /// Stores neighbouring floats as pairs of bfloat16 ([`super::pairs`]): half as many words as there are lanes.
+    /// Stores neighbouring floats as pairs of bfloat16 (`kernels/pairs.rs`): half as many words as there are lanes.
     #[inline(always)]
     unsafe fn store_pairs(to: *mut f32, vector: Self::Vector) {
         const MOST: usize = 16;

@@ -4,10 +4,10 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use vertebrae::kernels::destination::Destination;
 use vertebrae::kernels::direct::{Finish, convolve};
+use vertebrae::kernels::isa::Isa;
 use vertebrae::kernels::kernel_gradient::kernel_gradient;
 use vertebrae::kernels::packed::{Direction, Packed};
 use vertebrae::kernels::planes::Planes;
-use vertebrae::kernels::simd::Isa;
 
 /// Inputs, outputs, kernel and extent of some layers, from the widest planes to the narrowest.
 const LAYERS: [(usize, usize, [usize; 3], [usize; 3]); 9] = [

@@ -6,7 +6,7 @@ use burn::tensor::backend::AutodiffBackend;
 use ndarray::Array5;
 use vertebrae::device::{Device, Task, devices};
 use vertebrae::kernels::KernelBackend;
-use vertebrae::kernels::simd::Isa;
+use vertebrae::kernels::isa::Isa;
 use vertebrae::learning::{Adam, Batch, DetectionLoss, Learner, Objective};
 use vertebrae::network::{Architecture, Kind, Weights};
 

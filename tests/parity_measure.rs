@@ -8,7 +8,7 @@ use ndarray::Array3;
 use vertebrae::inference::detect::detect;
 use vertebrae::inference::identify::{Slices, identify};
 use vertebrae::inference::tiling::{Plan, Tiling};
-use vertebrae::kernels::simd::Isa;
+use vertebrae::kernels::isa::Isa;
 use vertebrae::network::{CpuPredictor, Kind, Weights};
 use vertebrae::scan::Scan;
 

@@ -3,7 +3,7 @@
 mod golden;
 
 use ndarray::{Array2, Array3, Array4, Axis, s};
-use vertebrae::kernels::simd::Isa;
+use vertebrae::kernels::isa::Isa;
 use vertebrae::network::{CpuPredictor, Kind, Predictor, Weights};
 
 /// The golden model on every instruction set of this machine.

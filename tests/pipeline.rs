@@ -256,7 +256,7 @@ fn a_training_in_bfloat16_is_its_own_recipe_and_refused_where_it_cannot_be_had()
     );
     let (code, sentence) = train("no.safetensors --precision bf16", "portable");
     assert!(code == Some(1) && sentence.contains("multiply no bfloat16"), "{sentence}");
-    if vertebrae::kernels::simd::Isa::bf16().is_none() {
+    if vertebrae::kernels::isa::Isa::bf16().is_none() {
         println!("SKIPPED: this processor multiplies no bfloat16");
         return;
     }

@@ -130,7 +130,7 @@ fn bfloat16_is_refused_where_it_cannot_be_had_and_names_the_same_where_it_can() 
     assert!(code == Some(1) && sentence.contains("multiply no bfloat16"), "{sentence}");
     assert_eq!(go("auto", "portable", "portable").0, Some(0));
     assert_eq!(document("portable")["device"], "cpu");
-    if vertebrae::kernels::simd::Isa::bf16().is_none() {
+    if vertebrae::kernels::isa::Isa::bf16().is_none() {
         println!("SKIPPED: this processor multiplies no bfloat16");
         return;
     }

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-use crate::kernels::simd::{Isa, Simd, Work};
+use crate::kernels::isa::Isa;
+use crate::kernels::simd::{Simd, Work};
 
 /// Sums that run side by side: enough to hide the latency of every multiply-add, few enough for the
 /// registers of any instruction set.

@@ -47,7 +47,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             return u8::try_from(usage.exit_code()).unwrap_or(USAGE);
         }
     };
-    if let Err(wrong) = crate::kernels::simd::Isa::wanted() {
+    if let Err(wrong) = crate::kernels::isa::Isa::wanted() {
         eprintln!("error: {wrong}");
         return USAGE;
     }

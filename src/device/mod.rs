@@ -11,7 +11,7 @@ use burn::backend::{Autodiff, Flex};
 use burn::tensor::backend::AutodiffBackend;
 
 use crate::kernels::KernelBackend;
-use crate::kernels::simd::Isa;
+use crate::kernels::isa::Isa;
 use crate::network::{
     BurnPredictor, BurnStrip, CpuPredictor, Predictor, StripPredictor, StripWeights, Weights,
 };

@@ -6,7 +6,7 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::asm;
 
-use super::simd::Isa;
+use super::isa::Isa;
 
 /// Rows of a tile, and words of a row.
 pub(super) const SIDE: usize = 16;
@@ -28,7 +28,10 @@ pub(super) fn permitted() -> bool {
     const ARCH_REQ_XCOMP_PERM: usize = 0x1023;
     /// The state component that holds the tiles.
     const XTILEDATA: usize = 18;
-    if __cpuid(0).eax < 7 || __cpuid_count(7, 0).edx & (AMX_BF16 | AMX_TILE) != AMX_BF16 | AMX_TILE {
+    // SAFETY: every processor of this kind has the instruction; leaf 0 says which others there are.
+    #[allow(unused_unsafe)] // From Rust 1.94 on these are safe.
+    let features = unsafe { if __cpuid(0).eax < 7 { 0 } else { __cpuid_count(7, 0).edx } };
+    if features & (AMX_BF16 | AMX_TILE) != AMX_BF16 | AMX_TILE {
         return false;
     }
     let refused: usize;

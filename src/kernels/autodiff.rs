@@ -12,7 +12,7 @@ use burn::tensor::ops::FloatTensor;
 
 use super::KernelBackend;
 use super::backend::{Frozen, Normalised, unwrap, wrap};
-use super::simd::Isa;
+use super::isa::Isa;
 
 #[derive(Debug)]
 struct Convolve(Isa);

@@ -5,7 +5,7 @@ use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Tensor, TensorData, TensorPrimitive};
 
 use super::generic;
-use super::simd::Isa;
+use super::isa::Isa;
 
 /// A normalised batch and the statistics it was normalised with.
 pub struct Normalised<T, S> {

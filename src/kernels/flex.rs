@@ -9,11 +9,11 @@ use rayon::prelude::*;
 
 use super::backend::{AdamStep, Frozen, KernelBackend, Normalised};
 use super::direct;
+use super::isa::Isa;
 use super::joined::{self, Joined, PackedJoined};
 use super::kernel_gradient::kernel_gradient;
 use super::packed::{Direction, Packed};
 use super::planes::Planes;
-use super::simd::Isa;
 use super::{folding, normalisation, pooling};
 
 /// Batch, channels and extent of a contiguous tensor.

@@ -5,7 +5,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::ops::{ConvOptions, FloatTensor, ModuleOps};
 
 use super::backend::{AdamStep, Frozen, KernelBackend, Normalised, unwrap, wrap};
-use super::simd::Isa;
+use super::isa::Isa;
 
 fn kernel_sizes<B: Backend>(kernel: &FloatTensor<B>) -> [usize; 3] {
     let [_, _, x, y, z] = wrap::<B, 5>(kernel.clone()).dims();

@@ -10,10 +10,10 @@ use rayon::prelude::*;
 
 use super::destination::Destination;
 use super::direct::{Finish, convolve, convolved};
+use super::isa::Isa;
 use super::kernel_gradient::kernel_gradient;
 use super::packed::{Direction, Packed};
 use super::planes::Planes;
-use super::simd::Isa;
 
 /// The shape of a joined convolution.
 #[derive(Clone, Copy, Debug)]

@@ -6,9 +6,10 @@
 
 use rayon::prelude::*;
 
+use super::isa::Isa;
 use super::pairs::{pair, rounded};
 use super::planes::Planes;
-use super::simd::{Isa, Simd, Work};
+use super::simd::{Simd, Work};
 
 /// Row groups whose sums are kept apart and added at the end. A constant, and not the number of
 /// threads, so that a result does not depend on the machine.

@@ -9,6 +9,7 @@ pub mod direct;
 mod flex;
 mod folding;
 mod generic;
+pub mod isa;
 pub mod joined;
 pub mod kernel_gradient;
 pub mod normalisation;

@@ -3,8 +3,8 @@
 use rayon::prelude::*;
 
 use super::amx;
+use super::isa::Isa;
 use super::pairs::{pair, words};
-use super::simd::Isa;
 
 /// Output channels a deep tile computes together at most, in vectors.
 const DEEP_VECTORS: usize = 2;

@@ -78,9 +78,9 @@ mod tests {
     use super::*;
     use crate::kernels::destination::Destination;
     use crate::kernels::direct::{Finish, convolve};
+    use crate::kernels::isa::Isa;
     use crate::kernels::packed::{Direction, Packed};
     use crate::kernels::reference::{self, rounded as round};
-    use crate::kernels::simd::Isa;
     use half::bf16;
     use proptest::prelude::*;
 

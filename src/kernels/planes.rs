@@ -6,8 +6,8 @@ use std::sync::Mutex;
 use rayon::prelude::*;
 
 use super::destination::Destination;
+use super::isa::Isa;
 use super::pairs::words;
-use super::simd::Isa;
 
 /// Floats behind the last voxel that a register may read: the widest block of any kernel.
 pub(crate) const SLACK: usize = 256;

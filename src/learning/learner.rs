@@ -9,7 +9,7 @@ use super::batches::Batch;
 use super::metrics::Scores;
 use super::objective::Objective;
 use crate::kernels::KernelBackend;
-use crate::kernels::simd::Isa;
+use crate::kernels::isa::Isa;
 use crate::network::{Unet, Weights};
 
 /// A network in training with its optimiser.

@@ -16,7 +16,7 @@ use super::metrics::Scores;
 use super::objective::Objective;
 use super::tensorboard::ScalarLog;
 use crate::kernels::KernelBackend;
-use crate::kernels::simd::Isa;
+use crate::kernels::isa::Isa;
 use crate::network::{Architecture, Input, Kind, Weights};
 use crate::progress::{Observer, Stage};
 

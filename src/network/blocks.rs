@@ -7,7 +7,7 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::architecture::LayerShape;
 use super::weights::{LayerWeights, Norm};
-use crate::kernels::simd::Isa;
+use crate::kernels::isa::Isa;
 use crate::kernels::{Frozen, KernelBackend, Normalised, convolve, convolve_joined, normalise, rescale};
 
 /// Added to the variance before its root is taken (docs/original.md §6).

@@ -11,13 +11,13 @@ use super::predictor::Predictor;
 use super::weights::{LayerWeights, Weights};
 use crate::kernels::destination::Destination;
 use crate::kernels::direct::{Finish, convolve};
+use crate::kernels::isa::Isa;
 use crate::kernels::joined::{Joined, PackedJoined, convolve_joined};
 use crate::kernels::normalisation;
 use crate::kernels::packed::{Direction, Packed};
 use crate::kernels::pairs::{paired, words};
 use crate::kernels::planes::{self, Planes};
 use crate::kernels::pooling::pool;
-use crate::kernels::simd::Isa;
 
 /// A network computed by our own kernels.
 pub struct CpuPredictor {

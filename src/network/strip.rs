@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::architecture::LayerShape;
 use super::blocks::Layer;
 use super::weights::LayerWeights;
-use crate::kernels::simd::Isa;
+use crate::kernels::isa::Isa;
 use crate::kernels::{KernelBackend, fold};
 use crate::random::Legacy;
 use crate::straighten::Views;

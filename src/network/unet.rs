@@ -8,7 +8,7 @@ use super::architecture::{Architecture, Kind, OUTPUT, walk};
 use super::blocks::Layer;
 use super::input::Input;
 use super::weights::Weights;
-use crate::kernels::simd::Isa;
+use crate::kernels::isa::Isa;
 use crate::kernels::{KernelBackend, pool};
 
 /// A U-Net on a backend. The planar network is a volume of depth 1 with slices as channels.

@@ -74,9 +74,9 @@ impl Job<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::isa::Isa;
     use crate::kernels::packed::Direction;
     use crate::kernels::reference;
-    use crate::kernels::simd::Isa;
     use proptest::prelude::*;
 
     #[test]

@@ -12,7 +12,7 @@ use ndarray::{Array3, Axis};
 use super::checkpoint::{State, StripCheckpoint};
 use super::lesson::{Example, Lesson};
 use crate::kernels::KernelBackend;
-use crate::kernels::simd::Isa;
+use crate::kernels::isa::Isa;
 use crate::learning::adam::Adam;
 use crate::learning::metrics::Scores;
 use crate::learning::tensorboard::ScalarLog;

@@ -44,7 +44,7 @@ pub(super) fn permitted() -> bool {
 }
 
 /// Whether this processor multiplies tiles of bfloat16 and this process may.
-#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+#[cfg(all(target_arch = "x86_64", not(target_os = "linux")))]
 pub(super) fn permitted() -> bool {
     false
 }
@@ -76,24 +76,24 @@ pub(super) enum Unit {
     /// The processor's, let go when dropped.
     #[cfg(target_arch = "x86_64")]
     Amx(Configured),
-    /// The definition.
-    #[cfg(test)]
+    /// The definition, for tests and for processors of other kinds, on which nothing asks for tiles.
+    #[cfg(any(test, not(target_arch = "x86_64")))]
     Reference,
 }
 
 impl Unit {
     /// Tiles of 16 outputs by 16 voxels for sums, and of `depth` channel pairs for factors.
     pub fn configured(isa: Isa, depth: usize) -> Unit {
-        #[cfg(test)]
-        if !isa.has_tiles() {
-            return Unit::Reference;
-        }
-        assert!(isa.has_tiles() && depth <= SIDE, "tiles on a processor without");
+        assert!(isa.multiplies_tiles() && depth <= SIDE, "tiles on a processor without");
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the processor has tiles and this process may use them.
-        return Unit::Amx(unsafe { Configured::new(depth) });
-        #[cfg(not(target_arch = "x86_64"))]
-        unreachable!("no other processor has tiles")
+        if isa.has_tiles() {
+            // SAFETY: the processor has tiles and this process may use them.
+            return Unit::Amx(unsafe { Configured::new(depth) });
+        }
+        #[cfg(any(test, not(target_arch = "x86_64")))]
+        return Unit::Reference;
+        #[cfg(all(not(test), target_arch = "x86_64"))]
+        unreachable!("only tests multiply tiles without the instructions")
     }
 
     /// Computes the sums.
@@ -106,10 +106,8 @@ impl Unit {
             #[cfg(target_arch = "x86_64")]
             Unit::Amx(_) => unsafe { multiply(product) },
             // SAFETY: as above.
-            #[cfg(test)]
+            #[cfg(any(test, not(target_arch = "x86_64")))]
             Unit::Reference => unsafe { reference(product) },
-            #[cfg(not(any(test, target_arch = "x86_64")))]
-            _ => unreachable!(),
         }
     }
 }
@@ -261,7 +259,7 @@ unsafe fn multiply(product: Product) {
 }
 
 /// What the instructions compute, up to how they round.
-#[cfg(test)]
+#[cfg(any(test, not(target_arch = "x86_64")))]
 unsafe fn reference(product: Product) {
     let Product { weights, apart, depth, input, stride, places, sums, line, tiles } = product;
     let halves = |pair: f32| [pair.to_bits() << 16, pair.to_bits() & 0xffff_0000].map(f32::from_bits);

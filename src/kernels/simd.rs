@@ -1,5 +1,6 @@
 //! Vectors of floats, and of pairs of bfloat16, on the instruction sets of [`super::isa`].
 
+#[cfg(any(test, target_arch = "x86_64"))]
 use std::marker::PhantomData;
 
 /// A loop that is compiled once for every instruction set.
@@ -83,6 +84,7 @@ impl Simd for Portable {
 ///
 /// # Safety
 /// As of [`Simd`], and a processor that multiplies pairs.
+#[cfg(any(test, target_arch = "x86_64"))]
 pub(crate) trait PairProduct: Simd {
     /// As [`Simd::MANY_REGISTERS`]; a reference goes the ways of the processors that it stands for.
     const MANY: bool = Self::MANY_REGISTERS;
@@ -91,8 +93,10 @@ pub(crate) trait PairProduct: Simd {
 }
 
 /// The registers of `S` with pairs of bfloat16 for factors and floats for sums: only what is multiplied differs.
+#[cfg(any(test, target_arch = "x86_64"))]
 pub(crate) struct Pairs<S>(PhantomData<S>);
 
+#[cfg(any(test, target_arch = "x86_64"))]
 impl<S: PairProduct> Simd for Pairs<S> {
     const LANES: usize = S::LANES;
     const MANY_REGISTERS: bool = S::MANY;

@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::bar::Progress;
 use super::options::{Precise, at_least_one, not_negative, positive};
-use crate::device::{Device, Task};
+use crate::device::Task;
 use crate::kernels::KernelBackend;
 use crate::learning::strip::{
     BodyLesson, Lesson, NameLesson, Sources, State, StripCheckpoint, StripOptions, train_strip,
@@ -156,7 +156,7 @@ impl Training {
                 weight_decay: self.weight_decay,
                 seed: self.seed,
                 examples,
-                bf16: device == Device::CpuBf16,
+                bf16: false,
                 epoch: 0,
             },
             start: self.start.as_deref().map(|path| StripWeights::read(path, reading)).transpose()?,

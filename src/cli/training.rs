@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::bar::Progress;
 use super::options::{Precise, at_least_one, not_negative, positive, share, size};
-use crate::device::{self, Device, Task};
+use crate::device::{self, Task};
 use crate::kernels::KernelBackend;
 use crate::learning::{Checkpoint, Examples, Objective, Options, Samples, Use, Volumes, train};
 use crate::network::{Architecture, Input, Kind, Weights, Windows, weights::Format};
@@ -141,11 +141,8 @@ impl Task for Run<'_> {
 
 impl Training {
     /// The options that a checkpoint is held to beside those it names itself.
-    fn recipe(&self, examples: Origin, input: Input, initial_output: f32, device: Device) -> String {
+    fn recipe(&self, examples: Origin, input: Input, initial_output: f32) -> String {
         let mut recipe = format!("--frozen {}", self.frozen);
-        if device == Device::CpuBf16 {
-            recipe += " --precision bf16";
-        }
         match examples {
             Origin::Samples => {
                 recipe += &format!(" (first output {initial_output}");
@@ -225,7 +222,7 @@ impl Training {
             input,
             start,
             frozen: self.frozen,
-            recipe: self.recipe(examples, input, initial_output, device),
+            recipe: self.recipe(examples, input, initial_output),
             isa: device.isa(),
             seed: self.seed,
             checkpoint_every: self.checkpoint_every,

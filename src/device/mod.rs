@@ -121,8 +121,9 @@ impl Device {
     /// The network with the given weights on this device.
     pub fn predictor(&self, weights: &Weights) -> Result<Box<dyn Predictor>, Error> {
         match self.resolved() {
-            Device::Auto | Device::Cpu => Ok(Box::new(CpuPredictor::new(weights))),
-            Device::CpuBf16 => Ok(Box::new(CpuPredictor::half(self.isa(), weights))),
+            Device::Auto | Device::Cpu | Device::CpuBf16 => {
+                Ok(Box::new(CpuPredictor::on(self.isa(), weights)))
+            }
             device => device.run(Load(weights)),
         }
     }

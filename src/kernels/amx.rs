@@ -7,6 +7,8 @@
 use std::arch::asm;
 
 use super::isa::Isa;
+#[cfg(any(test, not(target_arch = "x86_64")))]
+use super::pairs::halves;
 
 /// Rows of a tile, and words of a row.
 pub(super) const SIDE: usize = 16;
@@ -262,7 +264,6 @@ unsafe fn multiply(product: Product) {
 #[cfg(any(test, not(target_arch = "x86_64")))]
 unsafe fn reference(product: Product) {
     let Product { weights, apart, depth, input, stride, places, sums, line, tiles } = product;
-    let halves = |pair: f32| [pair.to_bits() << 16, pair.to_bits() & 0xffff_0000].map(f32::from_bits);
     for output in 0..tiles[0] * SIDE {
         for voxel in 0..tiles[1] * SIDE {
             let mut sum = 0.0;

@@ -11,8 +11,9 @@ use burn::tensor::Tensor;
 use burn::tensor::ops::FloatTensor;
 
 use super::KernelBackend;
-use super::backend::{Frozen, Normalised, unwrap, wrap};
+use super::backend::{Frozen, Normalised};
 use super::isa::Isa;
+use super::operations::{unwrap, wrap};
 
 #[derive(Debug)]
 struct Convolve(Isa);

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
-use super::pairs::{pair, rounded};
+use super::pairs::{half, pair};
 
 /// Where values `[image, channel, x, y, z]` go, at any strides. There is one of it for its memory at a time.
 pub struct Destination<'a> {
@@ -181,9 +181,7 @@ impl Destination<'_> {
         unsafe {
             // The lower half of a float comes first in memory.
             let to = self.data.add(start).cast::<u16>().add(channel % 2);
-            values
-                .enumerate()
-                .for_each(|(z, value)| *to.add(2 * z * step) = (rounded(value.max(floor)) >> 16) as u16);
+            values.enumerate().for_each(|(z, value)| *to.add(2 * z * step) = half(value.max(floor)));
         }
     }
 
@@ -211,18 +209,13 @@ impl Destination<'_> {
     #[inline(always)]
     pub(super) unsafe fn put_pairs(
         &self,
-        [image, channel, x, y]: [usize; 4],
+        place: [usize; 4],
         values: impl Iterator<Item = [f32; 2]>,
         rectified: bool,
     ) {
-        let (start, step) = self.row([image, channel / 2, x, y]);
         let floor = floor(rectified);
-        unsafe {
-            let to = self.data.add(start);
-            values.enumerate().for_each(|(z, [low, high])| {
-                *to.add(z * step) = pair(low.max(floor), high.max(floor));
-            });
-        }
+        // SAFETY: as above.
+        unsafe { self.put_words(place, values.map(|[low, high]| pair(low.max(floor), high.max(floor)))) };
     }
 }
 

@@ -54,7 +54,8 @@ fn for_each_row(size: [usize; 3], factor: [usize; 3], mut visit: impl FnMut(usiz
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::backend::{KernelBackend, unwrap, wrap};
+    use crate::kernels::backend::KernelBackend;
+    use crate::kernels::operations::{unwrap, wrap};
     use crate::kernels::{generic, reference};
     use burn::backend::{Autodiff, Flex};
     use burn::tensor::{Tensor, TensorData};

@@ -4,8 +4,9 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{ConvOptions, FloatTensor, ModuleOps};
 
-use super::backend::{AdamStep, Frozen, KernelBackend, Normalised, unwrap, wrap};
+use super::backend::{AdamStep, Frozen, KernelBackend, Normalised};
 use super::isa::Isa;
+use super::operations::{unwrap, wrap};
 
 fn kernel_sizes<B: Backend>(kernel: &FloatTensor<B>) -> [usize; 3] {
     let [_, _, x, y, z] = wrap::<B, 5>(kernel.clone()).dims();

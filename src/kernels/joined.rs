@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::destination::Destination;
 use super::direct::{Finish, convolve, convolved};
 use super::isa::Isa;
-use super::kernel_gradient::kernel_gradient;
+use super::kernel_gradient::{self, kernel_gradient};
 use super::packed::{Direction, Packed};
 use super::planes::Planes;
 
@@ -222,11 +222,12 @@ impl Backward<'_> {
         let coarse_size: [usize; 3] = std::array::from_fn(|axis| size[axis] / factor[axis]);
         let (before, after) = self.joined.frame();
         let coarse = Planes::framed(self.coarse, images, far, coarse_size, before, after);
+        let coarse = kernel_gradient::Input::of(isa, &coarse, outputs);
         let mut to_coarse = vec![0.0; self.coarse.len()];
         for phase in self.joined.phases() {
             let gradient = self.at(&phase, coarse_size);
             let shift = self.joined.shift(&phase);
-            let folded = kernel_gradient(isa, &coarse, &gradient, outputs, phase.kernel, shift);
+            let folded = coarse.kernel_gradient(&gradient, phase.kernel, shift);
             let folded_taps: usize = phase.kernel.iter().product();
             to_kernel.par_chunks_mut(all * taps).zip(folded.par_chunks(far * folded_taps)).for_each(
                 |(row, folded)| {

@@ -7,7 +7,7 @@
 use rayon::prelude::*;
 
 use super::isa::Isa;
-use super::pairs::{pair, rounded};
+use super::pairs::{half, pair};
 use super::planes::Planes;
 use super::simd::{Simd, Work};
 
@@ -71,39 +71,71 @@ pub fn kernel_gradient(
     kernel: [usize; 3],
     shift: [usize; 3],
 ) -> Vec<f32> {
-    let taps: usize = kernel.iter().product();
-    // Narrow layers would leave half of a 512-bit register empty.
-    let isa = if outputs <= 8 { isa.single().narrower() } else { isa };
-    let lanes = isa.lanes();
-    let blocks = outputs.div_ceil(lanes);
-    let halves = isa.is_bf16().then(|| halves(input.data()));
-    let (values, per_word) = match &halves {
-        Some(halves) => (bytemuck::cast_slice(halves), 2),
-        None => (bytemuck::cast_slice(input.data()), 1),
-    };
-    let turned = turn(input, gradient, outputs, lanes, per_word);
-    let [a, b, _] = input.size;
-    let rows = input.images * a * b;
-    let sums = input.channels * taps * lanes;
-    let groups = if sums <= GROUP_SUMS / GROUPS { GROUPS.min(rows) } else { 1 };
-    let offsets = input.taps(kernel, shift);
-    let mut partial = vec![0.0f32; blocks * groups * sums];
-    partial.par_chunks_mut(sums).enumerate().for_each(|(task, sums)| {
-        let (block, group) = (task / groups, task % groups);
-        let rows = rows * group / groups..rows * (group + 1) / groups;
-        isa.run(Rows { input, values, per_word, turned: &turned, block, rows, taps: &offsets, kernel, sums });
-    });
-    let mut result = vec![0.0; outputs * input.channels * taps];
-    result.par_chunks_mut(input.channels * taps).enumerate().for_each(|(output, weights)| {
-        let (block, lane) = (output / lanes, output % lanes);
-        for group in 0..groups {
-            let sums = &partial[(block * groups + group) * sums..][..sums];
-            for (index, weight) in weights.iter_mut().enumerate() {
-                *weight += sums[index * lanes + lane];
+    Input::of(isa, input, outputs).kernel_gradient(gradient, kernel, shift)
+}
+
+/// The framed input of a convolution to so many outputs, rounded once for all gradients that are computed with it.
+pub(crate) struct Input<'a> {
+    isa: Isa,
+    planes: &'a Planes,
+    outputs: usize,
+    /// In bfloat16, where `isa` multiplies it.
+    halves: Option<Vec<u16>>,
+}
+
+impl Input<'_> {
+    /// Of `planes` in floats.
+    pub fn of(isa: Isa, planes: &Planes, outputs: usize) -> Input<'_> {
+        // Narrow layers would leave half of a 512-bit register empty.
+        let isa = if outputs <= 8 { isa.single().narrower() } else { isa };
+        let halves = isa.is_bf16().then(|| halves(planes.data()));
+        Input { isa, planes, outputs, halves }
+    }
+
+    /// See [`kernel_gradient`].
+    pub fn kernel_gradient(&self, gradient: &[f32], kernel: [usize; 3], shift: [usize; 3]) -> Vec<f32> {
+        let Input { isa, planes: input, outputs, ref halves } = *self;
+        let taps: usize = kernel.iter().product();
+        let lanes = isa.lanes();
+        let blocks = outputs.div_ceil(lanes);
+        let (values, per_word) = match halves {
+            Some(halves) => (bytemuck::cast_slice(halves), 2),
+            None => (bytemuck::cast_slice(input.data()), 1),
+        };
+        let turned = turn(input, gradient, outputs, lanes, per_word);
+        let [a, b, _] = input.size;
+        let rows = input.images * a * b;
+        let sums = input.channels * taps * lanes;
+        let groups = if sums <= GROUP_SUMS / GROUPS { GROUPS.min(rows) } else { 1 };
+        let offsets = input.taps(kernel, shift);
+        let mut partial = vec![0.0f32; blocks * groups * sums];
+        partial.par_chunks_mut(sums).enumerate().for_each(|(task, sums)| {
+            let (block, group) = (task / groups, task % groups);
+            let rows = rows * group / groups..rows * (group + 1) / groups;
+            isa.run(Rows {
+                input,
+                values,
+                per_word,
+                turned: &turned,
+                block,
+                rows,
+                taps: &offsets,
+                kernel,
+                sums,
+            });
+        });
+        let mut result = vec![0.0; outputs * input.channels * taps];
+        result.par_chunks_mut(input.channels * taps).enumerate().for_each(|(output, weights)| {
+            let (block, lane) = (output / lanes, output % lanes);
+            for group in 0..groups {
+                let sums = &partial[(block * groups + group) * sums..][..sums];
+                for (index, weight) in weights.iter_mut().enumerate() {
+                    *weight += sums[index * lanes + lane];
+                }
             }
-        }
-    });
-    result
+        });
+        result
+    }
 }
 
 /// Values rounded to bfloat16.
@@ -112,7 +144,7 @@ fn halves(values: &[f32]) -> Vec<u16> {
     /// Values a task rounds: enough to be worth a task.
     const CHUNK: usize = 1 << 16;
     halves.par_chunks_mut(CHUNK).zip(values.par_chunks(CHUNK)).for_each(|(halves, values)| {
-        halves.iter_mut().zip(values).for_each(|(half, &value)| *half = (rounded(value) >> 16) as u16);
+        halves.iter_mut().zip(values).for_each(|(to, &value)| *to = half(value));
     });
     halves
 }

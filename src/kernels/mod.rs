@@ -13,6 +13,7 @@ pub mod isa;
 pub mod joined;
 pub mod kernel_gradient;
 pub mod normalisation;
+mod operations;
 pub mod packed;
 pub(crate) mod pairs;
 pub mod planes;
@@ -24,7 +25,7 @@ pub mod simd;
 #[cfg(test)]
 pub(crate) use reference::noise;
 
-pub use backend::{
-    AdamStep, Frozen, KernelBackend, Normalised, convolve, convolve_joined, flat, fold, from_flat, normalise,
-    pool, probability, rescale,
+pub use backend::{AdamStep, Frozen, KernelBackend, Normalised};
+pub use operations::{
+    convolve, convolve_joined, flat, fold, from_flat, normalise, pool, probability, rescale,
 };

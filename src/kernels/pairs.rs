@@ -14,10 +14,23 @@ pub(super) fn pair(low: f32, high: f32) -> f32 {
     f32::from_bits(rounded(low) >> 16 | rounded(high) & 0xffff_0000)
 }
 
+/// A float rounded to bfloat16.
+#[inline(always)]
+pub(super) fn half(value: f32) -> u16 {
+    (rounded(value) >> 16) as u16
+}
+
+/// Both values of a pair.
+#[inline(always)]
+pub(super) fn halves(pair: f32) -> [f32; 2] {
+    // The upper half of a float is a bfloat16.
+    [pair.to_bits() << 16, pair.to_bits() & 0xffff_0000].map(f32::from_bits)
+}
+
 /// The bits of a float whose upper half is the nearest bfloat16, of two equally near the even one. NaN may become infinite: no
 /// network has any.
 #[inline(always)]
-pub(super) fn rounded(value: f32) -> u32 {
+fn rounded(value: f32) -> u32 {
     let bits = value.to_bits();
     bits.wrapping_add(0x7fff + (bits >> 16 & 1))
 }
@@ -30,10 +43,8 @@ pub(crate) fn words(channels: usize) -> usize {
 /// The larger of two pairs, channel by channel.
 #[inline(always)]
 pub(super) fn larger(a: f32, b: f32) -> f32 {
-    let (a, b) = (a.to_bits(), b.to_bits());
-    let low = f32::from_bits(a << 16).max(f32::from_bits(b << 16)).to_bits() >> 16;
-    let high = f32::from_bits(a & 0xffff_0000).max(f32::from_bits(b & 0xffff_0000)).to_bits();
-    f32::from_bits(high & 0xffff_0000 | low)
+    let ([a0, a1], [b0, b1]) = (halves(a), halves(b));
+    f32::from_bits(a1.max(b1).to_bits() | a0.max(b0).to_bits() >> 16)
 }
 
 /// The least of all pairs.

@@ -3,6 +3,8 @@
 #[cfg(any(test, target_arch = "x86_64"))]
 use std::marker::PhantomData;
 
+use super::pairs;
+
 /// A loop that is compiled once for every instruction set.
 pub trait Work {
     /// Does the work; implementations are `#[inline(always)]` so that they take on the caller's
@@ -39,7 +41,7 @@ pub trait Simd {
         unsafe {
             Self::store(values.as_mut_ptr(), vector);
             for (word, two) in values[..Self::LANES].chunks_exact(2).enumerate() {
-                to.add(word).write(super::pairs::pair(two[0], two[1]));
+                to.add(word).write(pairs::pair(two[0], two[1]));
             }
         }
     }
@@ -140,10 +142,8 @@ impl PairProduct for Portable {
 
     #[inline(always)]
     unsafe fn add_products(a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
-        // The upper half of a float is a bfloat16.
-        let halves = |pair: f32| [pair.to_bits() << 16, pair.to_bits() & 0xffff_0000].map(f32::from_bits);
         std::array::from_fn(|lane| {
-            let ([a0, a1], [b0, b1]) = (halves(a[lane]), halves(b[lane]));
+            let ([a0, a1], [b0, b1]) = (pairs::halves(a[lane]), pairs::halves(b[lane]));
             c[lane] + a0 * b0 + a1 * b1
         })
     }

@@ -50,7 +50,7 @@ pub struct Options {
     pub recipe: String,
     /// Seed of the first weights and of the order of samples.
     pub seed: u32,
-    /// What the processor computes convolutions with; part of the recipe where it is not the usual.
+    /// What the processor computes convolutions with; bfloat16 is part of the recipe.
     pub isa: Isa,
     /// Epochs from one checkpoint to the next.
     pub checkpoint_every: usize,
@@ -84,7 +84,7 @@ impl Options {
             decay: self.decay,
             momentum: self.momentum,
             objective: self.objective,
-            recipe: self.recipe.clone(),
+            recipe: self.recipe.clone() + if self.isa.is_bf16() { " --precision bf16" } else { "" },
             examples: examples.to_owned(),
         }
     }

@@ -119,24 +119,14 @@ impl CpuPredictor {
         Self::on(Isa::detect(), weights)
     }
 
-    /// The network with values and weights rounded to bfloat16, on a processor that multiplies those (see [`Isa::bf16`]); a layer of
-    /// one input, which would be half of every pair, stays in floats.
-    pub fn half(isa: Isa, weights: &Weights) -> Self {
-        let shapes = weights.architecture.layers();
-        Self::mixed(weights, |index| if shapes[index].inputs == 1 { Isa::detect() } else { isa })
-    }
-
-    /// The network on a given instruction set, which this machine has to have.
+    /// The network on a given instruction set, which this machine has to have. On one that multiplies bfloat16 (see [`Isa::bf16`])
+    /// values and weights are rounded to it, but for a layer of one input, which would be half of every pair.
     pub fn on(isa: Isa, weights: &Weights) -> Self {
-        Self::mixed(weights, |_| isa)
-    }
-
-    fn mixed(weights: &Weights, isa: impl Fn(usize) -> Isa + Sync) -> Self {
         let architecture = weights.architecture;
         let shapes = architecture.layers();
         let layer = |(index, weights): (usize, &LayerWeights)| {
             let coarse = joins(index).then(|| (shapes[index - 1].outputs, architecture.pooling()));
-            Layer::new(isa(index), shapes[index], weights, coarse)
+            Layer::new(isa.reading(shapes[index].inputs), shapes[index], weights, coarse)
         };
         CpuPredictor { architecture, layers: weights.layers.par_iter().enumerate().map(layer).collect() }
     }
@@ -253,7 +243,7 @@ mod tests {
             let exact = CpuPredictor::new(&weights).predict(input.clone()).unwrap();
             let most = exact.iter().map(|value| value.abs()).fold(0.0, f32::max);
             for isa in Isa::all_bf16() {
-                let half = CpuPredictor::half(isa, &weights).predict(input.clone()).unwrap();
+                let half = CpuPredictor::on(isa, &weights).predict(input.clone()).unwrap();
                 let mean =
                     half.iter().zip(&exact).map(|(a, b)| (a - b).abs()).sum::<f32>() / exact.len() as f32;
                 // A value has 8 bits, and 19 layers follow each other.

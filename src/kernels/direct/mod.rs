@@ -8,6 +8,7 @@
 //! away. *Tiles*, on processors that have them, hold both.
 
 mod deep;
+mod rows;
 mod tiles;
 mod wide;
 

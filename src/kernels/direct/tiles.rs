@@ -5,9 +5,8 @@
 //! next row the same voxels of the next pair, a channel further. As in the wide form the rows of a plane are one run. Two tiles of
 //! outputs and two of voxels make four products of four loads, so that the unit need not wait for memory.
 
-use rayon::prelude::*;
-
 use super::Job;
+use super::rows::Rows;
 use crate::kernels::amx::{Product, SIDE, Unit};
 use crate::kernels::simd::{Simd, Work};
 
@@ -19,15 +18,7 @@ impl Job<'_> {
         // In the order in which the kernel lies: where each tile of inputs begins, in bytes.
         let places: Vec<usize> =
             blocks.flat_map(|word| self.taps.iter().map(move |&tap| 4 * (word * stride + tap))).collect();
-        let [a, b, _] = self.input.size;
-        let rows = self.rows_of_a_task();
-        let chunks = b.div_ceil(rows);
-        (0..self.input.images * a * chunks).into_par_iter().for_each(|task| {
-            let (image, x, chunk) = (task / (a * chunks), task / chunks % a, task % chunks);
-            let first = chunk * rows;
-            let rows = rows.min(b - first);
-            self.packed.isa.run(TileRows { job: self, places: &places, depth, image, x, first, rows });
-        });
+        self.for_all_rows(|rows| self.packed.isa.run(TileRows { job: self, places: &places, depth, rows }));
     }
 }
 
@@ -36,10 +27,7 @@ struct TileRows<'a> {
     job: Job<'a>,
     places: &'a [usize],
     depth: usize,
-    image: usize,
-    x: usize,
-    first: usize,
-    rows: usize,
+    rows: Rows,
 }
 
 impl Work for TileRows<'_> {
@@ -47,11 +35,10 @@ impl Work for TileRows<'_> {
     unsafe fn run<S: Simd>(self) {
         let Job { input, packed, finish, output: to, .. } = self.job;
         let pitch = input.framed[2];
-        let tiles = ((self.rows - 1) * pitch + input.size[2]).div_ceil(SIDE);
+        let tiles = self.rows.length(input).div_ceil(SIDE);
         let line = tiles * SIDE;
         let mut sums = vec![0.0f32; 2 * SIDE * line];
-        let start = self.image * input.channels * input.channel_stride()
-            + (self.x * input.framed[1] + self.first) * pitch;
+        let start = self.rows.start(input);
         let per_output = packed.inputs * self.job.taps.len();
         let unit = Unit::configured(packed.isa, self.depth);
         for (output, width) in packed.form.tiles(packed.isa, packed.outputs) {
@@ -72,13 +59,14 @@ impl Work for TileRows<'_> {
                     });
                 }
             }
-            for row in 0..self.rows {
+            for row in 0..self.rows.count {
                 let values = |offset: usize| {
                     let bias = self.job.bias(output + offset);
                     let sums = &sums[offset * line + row * pitch..][..input.size[2]];
                     sums.iter().map(move |sum| sum + bias)
                 };
-                let place = |offset: usize| [self.image, output + offset, self.x, self.first + row];
+                let place =
+                    |offset: usize| [self.rows.image, output + offset, self.rows.x, self.rows.first + row];
                 // SAFETY: this row belongs to this task alone.
                 unsafe {
                     if to.is_paired() {

@@ -1,43 +1,19 @@
 //! The wide form: vectors hold neighbouring voxels.
 
-use rayon::prelude::*;
-
-use super::{Job, TASKS_PER_THREAD};
+use super::Job;
+use super::rows::Rows;
 use crate::kernels::simd::{Simd, Work};
 
-/// Floats of input a task of the wide form looks at: about half of a 1 MiB second-level cache.
-const CACHED: usize = 96 * 1024;
-
 impl Job<'_> {
-    /// Rows of a plane that are computed together: so many that their inputs stay in the cache, and every thread finds work.
-    pub(super) fn rows_of_a_task(&self) -> usize {
-        let [a, b, _] = self.input.size;
-        let per_row = self.packed.inputs * self.packed.kernel[0] * self.input.framed[2];
-        let tasks_wanted = TASKS_PER_THREAD * rayon::current_num_threads();
-        let fair = (self.input.images * a * b).div_ceil(tasks_wanted);
-        (CACHED / per_row).min(fair).clamp(1, b)
-    }
-
     pub(super) fn wide(self) {
-        let [a, b, _] = self.input.size;
-        let rows = self.rows_of_a_task();
-        let chunks = b.div_ceil(rows);
-        (0..self.input.images * a * chunks).into_par_iter().for_each(|task| {
-            let (image, x, chunk) = (task / (a * chunks), task / chunks % a, task % chunks);
-            let first = chunk * rows;
-            let rows = rows.min(b - first);
-            self.packed.isa.run(WideRows { job: self, image, x, first, rows });
-        });
+        self.for_all_rows(|rows| self.packed.isa.run(WideRows { job: self, rows }));
     }
 }
 
 /// Some rows of one plane, all output channels.
 struct WideRows<'a> {
     job: Job<'a>,
-    image: usize,
-    x: usize,
-    first: usize,
-    rows: usize,
+    rows: Rows,
 }
 
 impl Work for WideRows<'_> {
@@ -45,11 +21,9 @@ impl Work for WideRows<'_> {
     unsafe fn run<S: Simd>(self) {
         let Job { input, packed, finish, .. } = self.job;
         let pitch = input.framed[2];
-        let run = (self.rows - 1) * pitch + input.size[2];
-        let vectors = run.div_ceil(S::LANES);
+        let vectors = self.rows.length(input).div_ceil(S::LANES);
         let mut sums = vec![0.0f32; 8 * vectors * S::LANES];
-        let start = self.image * input.channels * input.channel_stride()
-            + (self.x * input.framed[1] + self.first) * pitch;
+        let start = self.rows.start(input);
         let weights_per_output = packed.inputs * self.job.taps.len();
         for (output, width) in packed.form.tiles(packed.isa, packed.outputs) {
             let weights = &packed.weights[output * weights_per_output..];
@@ -70,9 +44,9 @@ impl Work for WideRows<'_> {
             }
             for offset in 0..width {
                 let sums = &sums[offset * vectors * S::LANES..];
-                for row in 0..self.rows {
+                for row in 0..self.rows.count {
                     let values = &sums[row * pitch..row * pitch + input.size[2]];
-                    let to = [self.image, output + offset, self.x, self.first + row];
+                    let to = [self.rows.image, output + offset, self.rows.x, self.rows.first + row];
                     // SAFETY: this row belongs to this task alone.
                     unsafe {
                         self.job.output.put(to, values.iter().copied(), finish.added, finish.rectified)

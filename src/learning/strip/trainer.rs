@@ -35,11 +35,11 @@ const DRAWERS: usize = 2;
 /// How a strip network is trained.
 #[derive(Clone, Debug)]
 pub struct StripOptions {
-    /// Recipe; `epoch` is not looked at.
+    /// Recipe; `epoch` and `bf16` are not looked at.
     pub state: State,
     /// Weights to begin with instead of random ones.
     pub start: Option<StripWeights>,
-    /// What the processor computes convolutions with; [`State::bf16`] says so, too.
+    /// What the processor computes convolutions with.
     pub isa: Isa,
     /// Folder of the checkpoints.
     pub checkpoints: PathBuf,
@@ -90,7 +90,7 @@ pub fn train_strip<B, L: Lesson>(
 where
     B: AutodiffBackend<InnerBackend: KernelBackend> + KernelBackend,
 {
-    let recipe = &options.state;
+    let recipe = &State { bf16: options.isa.is_bf16(), ..options.state.clone() };
     let architecture = lesson.architecture();
     let fresh = Adam::new(recipe.learning_rate, 0.0).decoupled(recipe.weight_decay, LONGEST);
     let (weights, mut adam, done) = match resumed {

@@ -111,21 +111,19 @@ TEACH ?= --epochs 28 --patches 320 --batch-size 4 --learning-rate 0.003 --decay 
 TUNE ?= --epochs 7 --patches 240 --batch-size 4 --learning-rate 0.0015 --decay 0.003 --momentum 0.98 --frozen 3
 FINISH ?= --epochs 10 --patches 240 --batch-size 4 --learning-rate 0.001 --decay 0.003 --momentum 0.98 --frozen 1 --seed 7
 # Networks of the straightened spine. Phantoms alone teach where bodies are and how levels are counted, in minutes; what
-# scans of people look like comes after. Two networks of names, which differ in their seeds, are averaged.
+# scans of people look like comes after. The network of names is averaged with what it was half-way.
 SHARES ?= --share phantoms=0.15,neck=0.2
 MORE_PHANTOMS ?= --share phantoms=0.35,neck=0.15
 FOLDS := 0 1 2 3 4
 FOLD := $(MODEL_WORK)/folds
 PHANTOM_BODIES ?= --epochs 2 --learning-rate 0.002 --weight-decay 0.02 --seed 11
-PHANTOM_NAMES ?= --epochs 4 --learning-rate 0.002 --weight-decay 0.03 --seed 12
-PHANTOM_NAMES-2 ?= --epochs 4 --learning-rate 0.002 --weight-decay 0.03 --seed 31
+PHANTOM_NAMES ?= --epochs 4 --learning-rate 0.002 --weight-decay 0.03 --seed 31
 BODIES ?= $(SHARES) --epochs 4 --learning-rate 0.002 --weight-decay 0.02
 ALL_BODIES ?= $(SHARES) --epochs 2 --learning-rate 0.001 --weight-decay 0.02 --seed 5
 MORE_BODIES ?= $(SHARES) --epochs 3 --learning-rate 0.001 --weight-decay 0.02 --seed 41
-NAMES ?= $(MORE_PHANTOMS) --epochs 4 --learning-rate 0.002 --weight-decay 0.03
-NAMES-2 ?= $(NAMES) --seed 32
-ALL_NAMES ?= $(MORE_PHANTOMS) --epochs 4 --learning-rate 0.0015 --weight-decay 0.03 --seed 21
-ALL_NAMES-2 ?= $(MORE_PHANTOMS) --epochs 4 --learning-rate 0.0015 --weight-decay 0.03 --seed 33
+NAMES ?= $(MORE_PHANTOMS) --epochs 4 --learning-rate 0.002 --weight-decay 0.03 --seed 32
+ALL_NAMES ?= $(MORE_PHANTOMS) --epochs 4 --learning-rate 0.0015 --weight-decay 0.03 --seed 33
+MORE_NAMES ?= $(MORE_PHANTOMS) --epochs 4 --learning-rate 0.0015 --weight-decay 0.03 --seed 66 --precision auto
 
 $(MODEL_WORK)/course/.done: | $(VERTEBRAE)
 	$(VERTEBRAE) gen-phantom $(@D)/phantoms/hospital --cohort hospital --voxel 3 --scans 360 --seed 5
@@ -168,16 +166,16 @@ $(MODEL_WORK)/spines/all/.done: $(MODEL_WORK)/spines/.done
 
 LOG := --logs $(MODEL_WORK)/logs --checkpoints $(MODEL_WORK)/checkpoints
 
-$(foreach n,bodies names names-2,$(MODEL_WORK)/phantom-$n.safetensors): \
+$(foreach n,bodies names,$(MODEL_WORK)/phantom-$n.safetensors): \
 		$(MODEL_WORK)/phantom-%.safetensors: $(MODEL_WORK)/spines/.done
-	$(VERTEBRAE) train-$(subst -2,,$*) $(<D)/learn/phantoms $(<D)/dev $@ $(PHANTOM_$(shell echo $* | tr a-z A-Z)) \
+	$(VERTEBRAE) train-$* $(<D)/learn/phantoms $(<D)/dev $@ $(PHANTOM_$(shell echo $* | tr a-z A-Z)) \
 		--checkpoints $(MODEL_WORK)/checkpoints/phantom-$* --logs $(MODEL_WORK)/logs
 
 # What learns goes on a little more slowly; the half-way networks are kept for those that learn from more.
 $(MODEL_WORK)/learned/first-bodies.safetensors: $(MODEL_WORK)/phantom-bodies.safetensors
 	$(VERTEBRAE) train-bodies $(MODEL_WORK)/spines/learn $(MODEL_WORK)/spines/dev $@ --half --start $< $(BODIES) $(LOG)
 
-$(MODEL_WORK)/learned/bodies.safetensors: $(MODEL_WORK)/learned/first-bodies.safetensors
+$(MODEL_WORK)/learned/models/bodies.safetensors: $(MODEL_WORK)/learned/first-bodies.safetensors
 	$(VERTEBRAE) train-bodies $(MODEL_WORK)/spines/learn $(MODEL_WORK)/spines/dev $@ --half --start $< $(MORE_BODIES) $(LOG)-more
 
 bodies: $(MODEL_WORK)/learned/first-bodies.safetensors $(MODEL_WORK)/spines/all/.done
@@ -186,20 +184,19 @@ bodies: $(MODEL_WORK)/learned/first-bodies.safetensors $(MODEL_WORK)/spines/all/
 	$(VERTEBRAE) train-bodies $(MODEL_WORK)/spines/all $(MODEL_WORK)/spines/dev saved_models/bodies.safetensors \
 		--half --start $(MODEL_WORK)/all-bodies.safetensors $(MORE_BODIES) $(LOG)-more
 
-# Names learned without the dev scans, to be measured on them.
-$(MODEL_WORK)/learned/names.safetensors $(MODEL_WORK)/learned/names-2.safetensors: \
-		$(MODEL_WORK)/learned/%.safetensors: $(MODEL_WORK)/phantom-%.safetensors
-	$(VERTEBRAE) train-names $(MODEL_WORK)/spines/learn $(MODEL_WORK)/spines/dev $@ --half --start $< \
-		$($(shell echo $* | tr a-z A-Z)) --checkpoints $(MODEL_WORK)/checkpoints/learned-$* --logs $(MODEL_WORK)/logs
+# Names learned without the dev scans, to be measured on them; names-2 is the half-way network.
+$(MODEL_WORK)/learned/models/names-2.safetensors: $(MODEL_WORK)/phantom-names.safetensors
+	$(VERTEBRAE) train-names $(MODEL_WORK)/spines/learn $(MODEL_WORK)/spines/dev $@ --half --start $< $(NAMES) $(LOG)/learned
 
-# What ships goes on from the last fold's networks, with all scans.
-names: $(foreach n,names names-2,$(FOLD)/4/models/$n.safetensors) $(MODEL_WORK)/spines/all/.done
-	for n in names names-2; do \
-		[ $$n = names ] && options="$(ALL_NAMES)" || options="$(ALL_NAMES-2)"; \
-		$(VERTEBRAE) train-names $(MODEL_WORK)/spines/all $(MODEL_WORK)/spines/dev saved_models/$$n.safetensors \
-			--half --start $(FOLD)/4/models/$$n.safetensors $$options \
-			--checkpoints $(MODEL_WORK)/checkpoints/all-$$n --logs $(MODEL_WORK)/logs || exit 1; \
-	done
+$(MODEL_WORK)/learned/models/names.safetensors: $(MODEL_WORK)/learned/models/names-2.safetensors
+	$(VERTEBRAE) train-names $(MODEL_WORK)/spines/learn $(MODEL_WORK)/spines/dev $@ --half --start $< $(MORE_NAMES) $(LOG)/learned-more
+
+# What ships goes on from the last fold's half-way network, with all scans.
+names: $(FOLD)/4/models/names-2.safetensors $(MODEL_WORK)/spines/all/.done
+	$(VERTEBRAE) train-names $(MODEL_WORK)/spines/all $(MODEL_WORK)/spines/dev saved_models/names-2.safetensors \
+		--half --start $< $(ALL_NAMES) $(LOG)/all
+	$(VERTEBRAE) train-names $(MODEL_WORK)/spines/all $(MODEL_WORK)/spines/dev saved_models/names.safetensors \
+		--half --start saved_models/names-2.safetensors $(MORE_NAMES) $(LOG)/all-more
 
 # Five folds, each over necks and trunks in the order of their names. All networks begin with phantoms, which all folds
 # share, and learn from four fifths of the scans; what they say of the last fifth is an honest figure, and what the chain is
@@ -223,13 +220,13 @@ $(FOLD)/%/models/bodies.safetensors: $(MODEL_WORK)/phantom-bodies.safetensors $(
 	$(VERTEBRAE) train-bodies $(FOLD)/$*/learn $(FOLD)/$*/held $@ --half --start $(FOLD)/$*/first-bodies.safetensors \
 		$(MORE_BODIES) --checkpoints $(FOLD)/$*/checkpoints-more --logs $(MODEL_WORK)/logs
 
-$(FOLD)/%/models/names.safetensors: $(MODEL_WORK)/phantom-names.safetensors $(FOLD)/.done
+$(FOLD)/%/models/names-2.safetensors: $(MODEL_WORK)/phantom-names.safetensors $(FOLD)/.done
 	$(VERTEBRAE) train-names $(FOLD)/$*/learn $(FOLD)/$*/held $@ --half --start $< $(NAMES) \
 		--checkpoints $(FOLD)/$*/checkpoints --logs $(MODEL_WORK)/logs
 
-$(FOLD)/%/models/names-2.safetensors: $(MODEL_WORK)/phantom-names-2.safetensors $(FOLD)/.done
-	$(VERTEBRAE) train-names $(FOLD)/$*/learn $(FOLD)/$*/held $@ --half --start $< $(NAMES-2) \
-		--checkpoints $(FOLD)/$*/checkpoints-2 --logs $(MODEL_WORK)/logs
+$(FOLD)/%/models/names.safetensors: $(FOLD)/%/models/names-2.safetensors
+	$(VERTEBRAE) train-names $(FOLD)/$*/learn $(FOLD)/$*/held $@ --half --start $< $(MORE_NAMES) \
+		--checkpoints $(FOLD)/$*/checkpoints-more --logs $(MODEL_WORK)/logs
 
 folds: $(foreach k,$(FOLDS),$(foreach n,bodies names names-2,$(FOLD)/$k/models/$n.safetensors))
 	for f in $(FOLDS); do ln -sf $(abspath saved_models/course.safetensors) $(FOLD)/$$f/models/ || exit 1; done
@@ -247,12 +244,12 @@ chain: folds
 models: course bodies names chain
 
 # The tables of docs/accuracy.md: the folds, the dev scans by networks that have not learned from them, unseen phantoms.
-accuracy: folds $(foreach m,bodies names names-2,$(MODEL_WORK)/learned/$m.safetensors)
-	ln -sf $(abspath saved_models)/course.safetensors $(MODEL_WORK)/learned/
-	$(VERTEBRAE) train-chain $(MODEL_WORK)/learned/names.safetensors $(foreach k,$(FOLDS),--fold $(FOLD)/$k/held $(FOLD)/$k/models)
+accuracy: folds $(foreach m,bodies names names-2,$(MODEL_WORK)/learned/models/$m.safetensors)
+	ln -sf $(abspath saved_models)/course.safetensors $(MODEL_WORK)/learned/models/
+	$(VERTEBRAE) train-chain $(MODEL_WORK)/learned/models/names.safetensors $(foreach k,$(FOLDS),--fold $(FOLD)/$k/held $(FOLD)/$k/models)
 	rm -rf $(MODEL_WORK)/accuracy && mkdir -p $(MODEL_WORK)/accuracy
 	$(VERTEBRAE) gen-phantom $(MODEL_WORK)/unseen --cohort hospital --voxel 2 --scans 40 --seed 4040
-	$(VERTEBRAE) predict $(MODEL_WORK)/spines/dev --models $(MODEL_WORK)/learned --output $(MODEL_WORK)/accuracy/dev --quiet
+	$(VERTEBRAE) predict $(MODEL_WORK)/spines/dev --models $(MODEL_WORK)/learned/models --output $(MODEL_WORK)/accuracy/dev --quiet
 	$(VERTEBRAE) predict $(MODEL_WORK)/unseen --output $(MODEL_WORK)/accuracy/unseen --quiet
 	$(VERTEBRAE) accuracy $(MODEL_WORK)/accuracy/dev
 	$(VERTEBRAE) accuracy $(MODEL_WORK)/accuracy/unseen

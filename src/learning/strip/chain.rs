@@ -25,7 +25,7 @@ const INERTIA: f64 = 16.0;
 const FIRST: f64 = 0.5;
 const LAST: f64 = 0.01;
 /// Share of right names that may be flagged, and what a runner-up has to reach at least and at most to be.
-const FLAGGED: f64 = 0.08;
+const FLAGGED: f64 = 0.06;
 const AMBIGUOUS: [f64; 2] = [0.03, 0.25];
 /// Where searches begin: the usual chain, and one that believes the network far less, since a wrong run that all but
 /// cannot be says nothing of which way to go.

@@ -9,6 +9,7 @@ pub mod chain;
 mod checkpoint;
 mod lesson;
 mod names;
+mod run;
 mod scanner;
 mod source;
 mod trainer;

@@ -215,11 +215,6 @@ fn rough(centres: &[[f64; 3]], random: &mut Legacy) -> Vec<[f64; 3]> {
     let length = random.integer(count.min(3), count + 1) as usize;
     let first = random.integer(0, count - length as i64 + 1) as usize;
     let run = &centres[first..first + length];
-    let off = |mm: [f64; 3], spread: [f64; 3], random: &mut Legacy| {
-        let mut at = mm;
-        at.iter_mut().zip(spread).for_each(|(part, spread)| *part += spread * random.normal());
-        at
-    };
     if random.uniform() < ALONE {
         let [x, y, z] = off(run[length / 2], [ALONE_OFF; 3], random);
         return vec![[x, y, z + 13.0], [x, y, z - 13.0]];
@@ -274,6 +269,13 @@ fn go_astray(points: &mut Vec<[f64; 3]>, random: &mut Legacy) {
         let at = if below { points.len() } else { 0 };
         points.insert(at, away);
     }
+}
+
+/// A point that is off by normal numbers of these standard deviations.
+pub(super) fn off(mm: [f64; 3], spread: [f64; 3], random: &mut Legacy) -> [f64; 3] {
+    let mut at = mm;
+    at.iter_mut().zip(spread).for_each(|(part, spread)| *part += spread * random.normal());
+    at
 }
 
 /// Turns the axes about the course.

@@ -2,7 +2,7 @@
 
 use ndarray::{ArrayViewMut1, Axis, concatenate, s};
 
-use super::bodies::{SIZE, turn};
+use super::bodies::{SIZE, off, turn};
 use super::lesson::Example;
 use super::names::Truth;
 use super::scanner::{between, rescanned};
@@ -107,12 +107,7 @@ pub(super) fn example(
 
 /// Bodies of a source as somebody would find them who is a little off: centres in mm and classes.
 fn roughly(source: &Source, first: usize, last: usize, random: &mut Legacy) -> Vec<([f64; 3], usize)> {
-    let body = |index: usize| {
-        let mut mm = source.bodies[index].mm;
-        mm.iter_mut().zip(OFF).for_each(|(part, off)| *part += off * random.normal());
-        (mm, class(source, index))
-    };
-    (first..=last).map(body).collect()
+    (first..=last).map(|index| (off(source.bodies[index].mm, OFF, random), class(source, index))).collect()
 }
 
 fn class(source: &Source, index: usize) -> usize {

@@ -16,7 +16,7 @@ use crate::learning::strip::{
 };
 use crate::network::StripWeights;
 use crate::network::weights::{Format, Precision};
-use crate::spine::{BODIES_SPACING, NAMES_SPACING};
+use crate::spine::{BODIES_SPACING, NAMES_SPACING, names};
 
 #[derive(Args)]
 struct Training {
@@ -77,6 +77,9 @@ pub struct TrainBodies {
 pub struct TrainNames {
     #[command(flatten)]
     training: Training,
+    /// Look only at the bones around each body, but finer
+    #[arg(long)]
+    near: bool,
 }
 
 impl TrainBodies {
@@ -93,7 +96,8 @@ impl TrainNames {
         let training = self.training;
         let [training_scans, testing] = training.scans(NAMES_SPACING)?;
         let examples = training_scans.lineage();
-        training.run(NameLesson { training: training_scans, testing }, examples)
+        let architecture = if self.near { names::near() } else { names::architecture() };
+        training.run(NameLesson { training: training_scans, testing, architecture }, examples)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView1};
 use serde::{Deserialize, Serialize};
 
 use super::names::NONE;
@@ -13,6 +13,8 @@ use crate::decoding::sequence::{self, Judged, Named, body};
 
 /// The entry of a model's metadata that holds its chain as JSON.
 pub const CHAIN: &str = "chain";
+/// Values of the first and the last of the levels that look alike.
+const ALIKE: [usize; 2] = [10, 16];
 /// What a body that is left out counts as: about the evidence of one that looks like no level.
 const LEFT_OUT: f64 = -2.0;
 
@@ -25,6 +27,11 @@ const LEFT_OUT: f64 = -2.0;
 pub struct Chain {
     /// The network's word is never taken as surer than this: its share that is spread over all answers.
     pub doubt: f64,
+    /// What a body between T3 and T9 says weighs so much of what others say: those look alike, and what a network says of
+    /// them it has counted from somewhere or guessed by where the organs lie, which is a level lower in one patient than in
+    /// another. The first and last ribs, the neck and the sacrum are what names hang on.
+    #[serde(default = "as_others")]
+    pub between: f64,
     /// The evidence of a run counts as that of so many bodies at most …
     pub counted: f64,
     /// … to this power: neighbours tell the same thing several times.
@@ -39,11 +46,17 @@ pub struct Chain {
     pub ambiguous: f64,
 }
 
+/// What models say that were made before bodies were weighed.
+fn as_others() -> f64 {
+    1.0
+}
+
 /// What the network is taught with, and what serves until it is fitted.
 impl Default for Chain {
     fn default() -> Chain {
         Chain {
             doubt: 0.04,
+            between: 0.15,
             counted: 6.0,
             power: 0.7,
             miss: 4.0,
@@ -68,17 +81,24 @@ impl Chain {
     pub fn of(metadata: &BTreeMap<String, String>) -> Result<Chain> {
         let Some(text) = metadata.get(CHAIN) else { return Ok(Chain::default()) };
         let chain: Chain = serde_json::from_str(text).context("its chain cannot be read")?;
-        let Chain { doubt, counted, power, miss, leave_out, geometry, ambiguous } = chain;
-        let usual = [counted, power, miss, leave_out, geometry, ambiguous]
+        let Chain { doubt, between, counted, power, miss, leave_out, geometry, ambiguous } = chain;
+        let usual = [between, counted, power, miss, leave_out, geometry, ambiguous]
             .iter()
             .all(|part| (0.0..=100.0).contains(part));
         ensure!(usual && (1e-6..1.0).contains(&doubt) && counted >= 1.0, "its chain cannot be: {chain:?}");
         Ok(chain)
     }
 
-    /// The weight of each body's evidence in a run of so many.
-    pub fn weight(&self, bodies: usize) -> f64 {
-        (bodies as f64).min(self.counted).powf(self.power) / bodies.max(1) as f64
+    /// The weight of a body's evidence in a run of so many.
+    pub fn weight(&self, bodies: f64) -> f64 {
+        let bodies = bodies.max(f64::MIN_POSITIVE);
+        bodies.min(self.counted).powf(self.power) / bodies
+    }
+
+    /// How many bodies each counts for: fewer than one if it is likely to lie where all look alike.
+    fn counts(&self, probabilities: &Array2<f64>) -> Vec<f64> {
+        let alike = |row: ArrayView1<f64>| row.iter().take(ALIKE[1]).skip(ALIKE[0] - 1).sum::<f64>();
+        probabilities.outer_iter().map(|row| 1.0 - (1.0 - self.between) * alike(row)).collect()
     }
 
     /// What the decoder pays for.
@@ -96,7 +116,7 @@ impl Chain {
     /// [`Chain::weight`].
     fn judged(&self, probabilities: &Array2<f64>) -> Vec<Judged> {
         let uniform = self.doubt / (NONE + 1) as f64;
-        let judge = |row: ndarray::ArrayView1<f64>| {
+        let judge = |row: ArrayView1<f64>| {
             let log = |index: usize| (row[index] * (1.0 - self.doubt) + uniform).ln();
             let level = |index: usize| {
                 Level::at(index).map_or(f64::NEG_INFINITY, |level| log(usize::from(level.value()) - 1))
@@ -106,20 +126,22 @@ impl Chain {
         probabilities.outer_iter().map(judge).collect()
     }
 
-    fn weighed(&self, judged: &[Judged]) -> Vec<Judged> {
-        let weight = self.weight(judged.len());
-        let weigh = |judged: &Judged| Judged {
-            levels: judged.levels.map(|log| log * weight),
-            none: judged.none * weight,
+    /// The same with the weight of each body.
+    fn weighed(&self, judged: &[Judged], probabilities: &Array2<f64>) -> Vec<Judged> {
+        let counts = self.counts(probabilities);
+        let weight = self.weight(counts.iter().sum());
+        let weigh = |(judged, count): (&Judged, &f64)| Judged {
+            levels: judged.levels.map(|log| log * weight * count),
+            none: judged.none * weight * count,
         };
-        judged.iter().map(weigh).collect()
+        judged.iter().zip(&counts).map(weigh).collect()
     }
 
     /// The most likely names of bodies in mm, LPS, from the head down; `probabilities` as
-    /// [`super::names::probabilities`] gives them.
+    /// [`super::names::together`] gives them.
     pub fn name(&self, centres: &[[f64; 3]], probabilities: &Array2<f64>) -> ReadingOf {
         let judged = self.judged(probabilities);
-        let named = sequence::name(&standing(centres), &self.weighed(&judged), &self.prices());
+        let named = sequence::name(&standing(centres), &self.weighed(&judged, probabilities), &self.prices());
         let sum: f64 = named.iter().map(|named| judged[named.body].levels[named.level.index()]).sum();
         // A body that fits no level speaks against a reading, too.
         let left_out: f64 = (centres.len() - named.len()) as f64 * LEFT_OUT;
@@ -133,7 +155,8 @@ impl Chain {
         centres: &[[f64; 3]],
         probabilities: &Array2<f64>,
     ) -> Vec<[f64; sequence::prices::LEVELS]> {
-        sequence::chances(&standing(centres), &self.weighed(&self.judged(probabilities)), &self.prices())
+        let weighed = self.weighed(&self.judged(probabilities), probabilities);
+        sequence::chances(&standing(centres), &weighed, &self.prices())
     }
 }
 
@@ -159,9 +182,44 @@ mod tests {
     #[test]
     fn a_run_of_many_bodies_tells_no_more_than_one_of_six() {
         let chain = Chain::default();
-        let total = |bodies: usize| chain.weight(bodies) * bodies as f64;
-        assert_eq!(chain.weight(1), 1.0);
-        assert!(total(3) < total(6) && (total(6) - total(20)).abs() < 1e-9);
+        let total = |bodies: f64| chain.weight(bodies) * bodies;
+        assert_eq!(chain.weight(1.0), 1.0);
+        assert!(total(3.0) < total(6.0) && (total(6.0) - total(20.0)).abs() < 1e-9);
+    }
+
+    /// Bodies that look like a run of levels from the value `first` on, a little more than like their neighbours.
+    fn run(first: usize, count: usize) -> Array2<f64> {
+        Array2::from_shape_fn((count, NONE + 1), |(body, k)| match k.abs_diff(first - 1 + body) {
+            0 => 0.7,
+            1 => 0.1,
+            _ => 0.1 / (NONE as f64 - 2.0),
+        })
+    }
+
+    #[test]
+    fn the_last_ribs_outweigh_five_thoracic_bodies_that_say_otherwise() {
+        // T7 to L3, of which the upper five look one too low, as where the organs hang low.
+        let centres: Vec<[f64; 3]> = (0..9).map(|body| [0.0, 0.0, 300.0 - 28.0 * f64::from(body)]).collect();
+        let mut looks = run(14, 9);
+        looks.slice_mut(ndarray::s![..5, ..]).assign(&run(15, 5));
+        let first = |chain: Chain| chain.name(&centres, &looks).named[0].level.name();
+        assert_eq!(first(Chain::default()), "T7");
+        assert_eq!(first(Chain { between: 1.0, ..Chain::default() }), "T8");
+    }
+
+    #[test]
+    fn a_body_counts_less_the_likelier_it_lies_between_t3_and_t9() {
+        let chain = Chain { between: 0.2, ..Chain::default() };
+        let mut looks = Array2::zeros((4, NONE + 1));
+        for (body, level) in [(0, "T3"), (1, "T9"), (2, "T10")] {
+            let level: Level = level.parse().unwrap();
+            looks[[body, usize::from(level.value()) - 1]] = 1.0;
+        }
+        looks[[3, 8]] = 0.5; // T2
+        looks[[3, 9]] = 0.5; // T3
+        let counts = chain.counts(&looks);
+        let expected = [0.2, 0.2, 1.0, 0.6];
+        assert!(counts.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9), "{counts:?}");
     }
 
     #[test]
@@ -171,6 +229,9 @@ mod tests {
         assert_eq!(with(serde_json::to_string(&chain).unwrap()).unwrap(), chain);
         assert_eq!(Chain::of(&BTreeMap::new()).unwrap(), Chain::default());
         let mad = Chain { doubt: 0.0, ..chain };
+        let old =
+            r#"{"doubt":0.04,"counted":6,"power":0.7,"miss":4,"leave_out":2,"geometry":0.4,"ambiguous":0.2}"#;
+        assert_eq!(with(old.to_owned()).unwrap().between, 1.0);
         assert!(with(serde_json::to_string(&mad).unwrap()).is_err() && with("{}".to_owned()).is_err());
     }
 

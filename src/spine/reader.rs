@@ -4,7 +4,7 @@ use anyhow::Result;
 use ndarray::Array2;
 
 use super::bodies::{Body, locate};
-use super::chain::{Chain, ReadingOf};
+use super::chain::Chain;
 use super::course::{Rough, rough};
 use super::names;
 use super::turned::{self, Turned};
@@ -50,7 +50,7 @@ pub struct Reader {
     pub course: Network,
     /// Finds exact centres along a course.
     pub bodies: Box<dyn StripPredictor>,
-    /// Name them; several are averaged.
+    /// Name them; what several say is averaged. How well names fit is judged by the first, which sees the whole spine.
     pub names: Vec<Box<dyn StripPredictor>>,
     /// What is made of their word.
     pub chain: Chain,
@@ -86,7 +86,7 @@ pub struct Spine {
     /// From the head down.
     pub vertebrae: Vec<Vertebra>,
     /// All bodies that were found, from the head down, and what each looks like, as
-    /// [`names::probabilities`](super::names::probabilities) says.
+    /// [`names::together`](super::names::together) says.
     pub bodies: Vec<Body>,
     /// See [`Spine::bodies`].
     pub looks: Array2<f64>,
@@ -113,13 +113,15 @@ struct Attempt {
     /// What lies around them.
     even: Even,
     looks: Array2<f64>,
-    reading: ReadingOf,
+    named: Vec<Named>,
+    /// How well names fit, as [`ReadingOf`](super::chain::ReadingOf) has it.
+    evidence: f64,
 }
 
 impl Attempt {
     /// How much of a spine it is: bodies, by how well their names fit.
     fn worth(&self) -> f64 {
-        self.bodies.len() as f64 * (self.reading.evidence + WORTHLESS)
+        self.bodies.len() as f64 * (self.evidence + WORTHLESS)
     }
 }
 
@@ -145,8 +147,7 @@ impl Reader {
         let mut best = self.attempt(volume, &even, &row, observer)?;
         // A long row is right about where the spine is, whatever its names are worth.
         let doubtful = |attempt: &Attempt| {
-            attempt.bodies.len() < FEW.max(row.len() / 2)
-                || row.len() <= FEW && attempt.reading.evidence < DOUBTED
+            attempt.bodies.len() < FEW.max(row.len() / 2) || row.len() <= FEW && attempt.evidence < DOUBTED
         };
         if best.as_ref().is_none_or(doubtful) {
             for &single in &singles {
@@ -177,15 +178,18 @@ impl Reader {
         observer.begins(Stage::Names, 0)?;
         let centres: Vec<[f64; 3]> = bodies.iter().map(|body| body.mm).collect();
         let even = Even::part(volume, &volume.geometry.around(&centres, NAMES_MARGIN), NAMES_SPACING);
-        let looks = names::probabilities(&even, &self.names, &centres)?;
-        let reading = self.chain.name(&centres, &looks);
-        Ok(Some(Attempt { bodies, even, looks, reading }))
+        let of = |network: &Box<dyn StripPredictor>| names::probabilities(&even, network.as_ref(), &centres);
+        let each = self.names.iter().map(of).collect::<Result<Vec<_>>>()?;
+        let evidence = self.chain.name(&centres, &each[0]).evidence;
+        let looks = names::together(&each);
+        let named = self.chain.name(&centres, &looks).named;
+        Ok(Some(Attempt { bodies, even, looks, named, evidence }))
     }
 
     fn spine(&self, volume: &Volume, attempt: Attempt) -> Result<Spine> {
-        let Attempt { bodies, even, looks, reading } = attempt;
-        let turned = self.turned(&even, &bodies, reading.evidence)?;
-        let best = turned.as_ref().map_or(reading.evidence, |turned| turned.evidence);
+        let Attempt { bodies, even, looks, named, evidence } = attempt;
+        let turned = self.turned(&even, &bodies, evidence)?;
+        let best = turned.as_ref().map_or(evidence, |turned| turned.evidence);
         if best < HARDLY {
             return Ok(Spine {
                 unnamed: bodies.clone(),
@@ -195,7 +199,6 @@ impl Reader {
                 ..Spine::default()
             });
         }
-        let named = reading.named;
         let used: Vec<usize> = named.iter().map(|named| named.body).collect();
         let unnamed =
             (0..bodies.len()).filter(|index| !used.contains(index)).map(|index| bodies[index]).collect();
@@ -205,7 +208,7 @@ impl Reader {
         if let Some(Askew { upright, .. }) = turned {
             vertebrae.iter_mut().for_each(|vertebra| vertebra.confidence *= upright);
         }
-        let poor = reading.evidence < POOR;
+        let poor = evidence < POOR;
         for vertebra in vertebrae.iter_mut().filter(|vertebra| poor || vertebra.confidence < UNCERTAIN) {
             vertebra.flags.push(Flag::Uncertain);
         }
@@ -219,11 +222,11 @@ impl Reader {
         if evidence > DOUBTED {
             return Ok(None);
         }
-        let weight = bodies.len() as f64 * self.chain.weight(bodies.len());
+        let weight = bodies.len() as f64 * self.chain.weight(bodies.len() as f64);
         let mut best: Option<(Turned, f64)> = None;
         let mut sum = 1.0;
         for turned in Turned::ALL {
-            let other = turned::turned(even, &self.names[..1], &self.chain, bodies, turned)?.evidence;
+            let other = turned::turned(even, self.names[0].as_ref(), &self.chain, bodies, turned)?.evidence;
             sum += (weight * (other - evidence)).exp();
             let least = (evidence + CLEARLY).max(CONVINCING);
             if other > best.map_or(least, |(_, evidence)| evidence) {

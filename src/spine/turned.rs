@@ -49,20 +49,20 @@ impl std::fmt::Display for Turned {
     }
 }
 
-/// Names bodies, which stand from the head down, and says how well the names fit.
+/// Names bodies, which stand from the head down, by what one network says, and tells how well the names fit.
 pub fn reading(
     even: &Even,
-    networks: &[Box<dyn StripPredictor>],
+    network: &dyn StripPredictor,
     chain: &Chain,
     centres: &[[f64; 3]],
 ) -> Result<ReadingOf> {
-    Ok(chain.name(centres, &names::probabilities(even, networks, centres)?))
+    Ok(chain.name(centres, &names::probabilities(even, network, centres)?))
 }
 
 /// The same bodies with the picture turned.
 pub fn turned(
     even: &Even,
-    networks: &[Box<dyn StripPredictor>],
+    network: &dyn StripPredictor,
     chain: &Chain,
     bodies: &[Body],
     turned: Turned,
@@ -72,5 +72,5 @@ pub fn turned(
     if axes[2] {
         centres.reverse();
     }
-    reading(&even.flipped(axes), networks, chain, &centres)
+    reading(&even.flipped(axes), network, chain, &centres)
 }

@@ -1,7 +1,7 @@
 //! Fitting the chain to spines that the networks have not learned from.
 //!
 //! A network's word on spines it has learned from says nothing about how far it is to be believed, so each fold of
-//! scans is read by networks taught on the others. The chain's six numbers are then those under which the true names are the
+//! scans is read by networks taught on the others. The chain's seven numbers are then those under which the true names are the
 //! likeliest (maximum likelihood over all chains), which is what makes its confidence mean something.
 
 use ndarray::Array2;
@@ -29,14 +29,14 @@ const FLAGGED: f64 = 0.06;
 const AMBIGUOUS: [f64; 2] = [0.03, 0.25];
 /// Where searches begin: the usual chain, and one that believes the network far less, since a wrong run that all but
 /// cannot be says nothing of which way to go.
-const STARTS: [[f64; 6]; 2] = [[0.0; 6], [1.5, -1.2, -0.5, 0.0, 0.0, 0.0]];
+const STARTS: [[f64; 7]; 2] = [[0.0; 7], [1.5, 0.0, -1.2, -0.5, 0.0, 0.0, 0.0]];
 
 /// A spine that was read by networks that have not learned from it.
 #[derive(Clone, Debug)]
 pub struct Read {
     /// Centres of all bodies that were found, in mm, from the head down.
     pub centres: Vec<[f64; 3]>,
-    /// What each looks like, as [`crate::spine::names::probabilities`] says.
+    /// What each looks like, as [`crate::spine::names::together`] says.
     pub looks: Array2<f64>,
     /// What each is.
     pub truth: Vec<Truth>,
@@ -76,7 +76,7 @@ impl Read {
     /// What each of its names is worth: a spine's names are right or wrong together, so that twelve tell about as much as
     /// four.
     fn weight(&self) -> f64 {
-        Chain::default().weight(self.truth.len())
+        Chain::default().weight(self.truth.len() as f64)
     }
 
     /// Logarithm of how likely all its true names are.
@@ -143,19 +143,20 @@ pub fn likelihood(spines: &[&Read], chain: &Chain) -> f64 {
 }
 
 /// The numbers of a chain as logarithms of their ratio to the usual ones.
-fn numbers(chain: &mut Chain) -> [&mut f64; 6] {
-    let Chain { doubt, counted, power, miss, leave_out, geometry, ambiguous: _ } = chain;
-    [doubt, counted, power, miss, leave_out, geometry]
+fn numbers(chain: &mut Chain) -> [&mut f64; 7] {
+    let Chain { doubt, between, counted, power, miss, leave_out, geometry, ambiguous: _ } = chain;
+    [doubt, between, counted, power, miss, leave_out, geometry]
 }
 
 /// The usual chain with its numbers changed by factors, within what they may be.
-fn changed(logarithms: [f64; 6]) -> Chain {
+fn changed(logarithms: [f64; 7]) -> Chain {
     let mut chain = Chain::default();
     for (number, logarithm) in numbers(&mut chain).into_iter().zip(logarithms) {
         *number *= logarithm.exp();
     }
     Chain {
         doubt: chain.doubt.min(0.9),
+        between: chain.between.min(1.0),
         counted: chain.counted.clamp(1.0, 40.0),
         power: chain.power.min(1.0),
         ..chain
@@ -165,7 +166,7 @@ fn changed(logarithms: [f64; 6]) -> Chain {
 /// The chain under which the true names of these spines are the likeliest: one number after the other is moved while that
 /// helps, by ever smaller steps (Hooke and Jeeves, 1961).
 pub fn fit(spines: &[&Read]) -> Chain {
-    let worth = |at: [f64; 6]| {
+    let worth = |at: [f64; 7]| {
         let chain = changed(at);
         let likely: f64 = spines.par_iter().map(|read| read.weight() * read.likelihood(&chain)).sum();
         likely - INERTIA * at.iter().map(|logarithm| logarithm * logarithm).sum::<f64>()
@@ -188,7 +189,7 @@ fn ambiguous(names: &[Judged]) -> f64 {
 }
 
 /// The best place that a search from a start comes to, and what it is worth.
-fn search(start: [f64; 6], worth: &impl Fn([f64; 6]) -> f64) -> ([f64; 6], f64) {
+fn search(start: [f64; 7], worth: &impl Fn([f64; 7]) -> f64) -> ([f64; 7], f64) {
     let (mut at, mut step) = (start, FIRST);
     let mut best = worth(at);
     while step >= LAST {

@@ -12,9 +12,9 @@ use crate::network::output::softmax;
 use crate::network::{StripArchitecture, StripPredictor};
 use crate::random::Legacy;
 use crate::spine::Chain;
-use crate::spine::names::{self, NONE, architecture};
+use crate::spine::names::{self, NONE};
 use crate::spine::turned::reading;
-use crate::straighten::NOTHING;
+use crate::straighten::{NOTHING, Views};
 
 /// Chance that a run goes on with another person's spine.
 const JOINED: f64 = 0.4;
@@ -42,6 +42,8 @@ pub struct NameLesson {
     pub training: Sources,
     /// Scans to check with.
     pub testing: Sources,
+    /// The network that learns.
+    pub architecture: StripArchitecture,
 }
 
 /// The place of a body in pixels and its class: a level's value less one, or [`NONE`].
@@ -51,16 +53,16 @@ impl Lesson for NameLesson {
     type Truth = Truth;
 
     fn architecture(&self) -> StripArchitecture {
-        architecture()
+        self.architecture.clone()
     }
 
     fn draw(&self, random: &mut Legacy) -> Example<Truth> {
         loop {
             let source = self.training.pick(random);
             let lower = (random.uniform() < JOINED).then(|| self.training.pick(random));
-            if let Some(mut example) = example(source, lower, &architecture(), random) {
+            if let Some(mut example) = example(source, lower, &self.architecture, random) {
                 if random.uniform() < BONES {
-                    hide_flesh(&mut example.views);
+                    hide_flesh(&self.architecture.views, &mut example.views);
                 }
                 return example;
             }
@@ -69,12 +71,12 @@ impl Lesson for NameLesson {
 
     fn judge(&self, answers: &Array3<f32>, truths: &[Truth]) -> Verdict {
         let (spines, _, steps) = answers.dim();
-        let architecture = architecture();
+        let architecture = &self.architecture;
         let mut gradient = Array3::zeros(answers.dim());
         let (mut loss, mut right, mut region) = (0.0, 0.0, 0.0);
         for (spine, truth) in truths.iter().enumerate() {
             let places: Vec<(usize, f32)> =
-                truth.iter().map(|&(place, _)| names::reading(&architecture, place, steps)).collect();
+                truth.iter().map(|&(place, _)| names::reading(architecture, place, steps)).collect();
             let next = |step: usize| (step + 1).min(steps - 1);
             let logits: Vec<[f32; NONE + 1]> = places
                 .iter()
@@ -99,11 +101,10 @@ impl Lesson for NameLesson {
     }
 
     fn examine(&self, network: Box<dyn StripPredictor>) -> Result<Scores> {
-        let networks = [network];
         let (mut right, mut all, mut whole) = (0.0, 0.0, 0.0);
         for source in &self.testing.all {
             let centres = source.centres();
-            let named = reading(&source.even, &networks, &Chain::default(), &centres)?.named;
+            let named = reading(&source.even, network.as_ref(), &Chain::default(), &centres)?.named;
             let hits = named.iter().filter(|named| named.level == source.bodies[named.body].level).count();
             right += hits as f64;
             all += centres.len() as f64;
@@ -113,10 +114,10 @@ impl Lesson for NameLesson {
         let mut judged = 0;
         for number in 0..DRAWS {
             let random = &mut Legacy::seeded(DRAWS_SEED + number);
-            let Some(drawn) = example(self.testing.pick(random), None, &architecture(), random) else {
+            let Some(drawn) = example(self.testing.pick(random), None, &self.architecture, random) else {
                 continue;
             };
-            let answer = networks[0].predict(drawn.views, drawn.marks)?.insert_axis(Axis(0));
+            let answer = network.predict(drawn.views, drawn.marks)?.insert_axis(Axis(0));
             loss += self.judge(&answer, &[drawn.truth]).loss;
             judged += 1;
         }
@@ -129,8 +130,7 @@ impl Lesson for NameLesson {
 }
 
 /// Shows nothing in the views of flesh and air.
-fn hide_flesh(pictures: &mut [Array3<f32>; 2]) {
-    let views = architecture().views;
+fn hide_flesh(views: &Views, pictures: &mut [Array3<f32>; 2]) {
     for (views, pictures) in [&views.coronal, &views.sagittal].into_iter().zip(pictures) {
         for (view, mut picture) in views.iter().zip(pictures.outer_iter_mut()) {
             if view.window.centre < FLESH {
@@ -202,7 +202,7 @@ fn judge(logits: &[[f32; NONE + 1]], classes: &[usize]) -> SpineVerdict {
             })
             .collect();
         let at = |body: usize, offset: i32| (classes[body] as i32 + offset) as usize;
-        let weight = Chain::default().weight(bodies.len()) as f32;
+        let weight = Chain::default().weight(bodies.len() as f64) as f32;
         let doubted = |chance: f32| chance * (1.0 - DOUBT) + DOUBT / (NONE + 1) as f32;
         let sums: Vec<f64> = offsets
             .iter()
@@ -278,7 +278,9 @@ mod tests {
         let lesson = NameLesson {
             training: sources(vec![ladder("a/1", &levels)]),
             testing: sources(vec![ladder("a/1", &levels)]),
+            architecture: names::architecture(),
         };
+        let architecture = &lesson.architecture;
         let mut nones = 0;
         for seed in 0..30 {
             let Example { views, marks, truth } = lesson.draw(&mut Legacy::seeded(seed));
@@ -286,7 +288,7 @@ mod tests {
             let marks = marks.unwrap();
             assert!(truth.windows(2).all(|pair| pair[0].0 < pair[1].0), "{truth:?}");
             for &(place, class) in &truth {
-                let (step, _) = names::reading(&architecture(), place, marks.ncols());
+                let (step, _) = names::reading(architecture, place, marks.ncols());
                 assert!(marks[[0, step]].max(marks[[0, (step + 1).min(marks.ncols() - 1)]]) > 0.3);
                 nones += usize::from(class == NONE);
             }
@@ -298,7 +300,7 @@ mod tests {
     fn without_flesh_the_bones_stay() {
         let ones = |channels, rows| Array3::ones((channels, rows, 4));
         let mut views = [ones(6, 80), ones(5, 64)];
-        hide_flesh(&mut views);
+        hide_flesh(&names::architecture().views, &mut views);
         let shown = |view: usize| views[view].outer_iter().map(|p| p[[0, 0]] > 0.0).collect::<Vec<_>>();
         assert_eq!(shown(0), [true, true, false, false, false, true]);
         assert_eq!(shown(1), [false, true, false, true, false]);

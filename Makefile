@@ -110,20 +110,23 @@ FINAL := $(if $(COURSE_SCANS),$(MODEL_WORK)/course/all,$(MODEL_WORK)/course/phan
 TEACH ?= --epochs 28 --patches 320 --batch-size 4 --learning-rate 0.003 --decay 0.0008 --momentum 0.98
 TUNE ?= --epochs 7 --patches 240 --batch-size 4 --learning-rate 0.0015 --decay 0.003 --momentum 0.98 --frozen 3
 FINISH ?= --epochs 10 --patches 240 --batch-size 4 --learning-rate 0.001 --decay 0.003 --momentum 0.98 --frozen 1 --seed 7
-# Networks of the straightened spine. Phantoms alone teach where bodies are and how levels are counted, in minutes; what
-# scans of people look like comes after. The network of names is averaged with what it was half-way.
+# Networks of the straightened spine. Phantoms alone teach where bodies are, in minutes; what scans of people look like comes
+# after. Two networks of names: one that sees the bones around a body learns from both at once, one that sees the whole spine
+# begins with phantoms, too.
 SHARES ?= --share phantoms=0.15,neck=0.2
-MORE_PHANTOMS ?= --share phantoms=0.35,neck=0.15
 FOLDS := 0 1 2 3 4
 FOLD := $(MODEL_WORK)/folds
 PHANTOM_BODIES ?= --epochs 2 --learning-rate 0.002 --weight-decay 0.02 --seed 11
-PHANTOM_NAMES ?= --epochs 4 --learning-rate 0.002 --weight-decay 0.03 --seed 31
+PHANTOM_WHOLE ?= --epochs 4 --learning-rate 0.002 --weight-decay 0.03 --seed 31
 BODIES ?= $(SHARES) --epochs 4 --learning-rate 0.002 --weight-decay 0.02
 ALL_BODIES ?= $(SHARES) --epochs 2 --learning-rate 0.001 --weight-decay 0.02 --seed 5
 MORE_BODIES ?= $(SHARES) --epochs 3 --learning-rate 0.001 --weight-decay 0.02 --seed 41
-NAMES ?= $(MORE_PHANTOMS) --epochs 4 --learning-rate 0.002 --weight-decay 0.03 --seed 32
-ALL_NAMES ?= $(MORE_PHANTOMS) --epochs 4 --learning-rate 0.0015 --weight-decay 0.03 --seed 33
-MORE_NAMES ?= $(MORE_PHANTOMS) --epochs 4 --learning-rate 0.0015 --weight-decay 0.03 --seed 66 --precision auto
+TEACH_NAMES := --share phantoms=0.2,neck=0.15 --epochs 8 --learning-rate 0.003 --weight-decay 0.03 --precision auto
+NAMES ?= $(TEACH_NAMES) --seed 91
+ALL_NAMES ?= $(TEACH_NAMES) --seed 92
+TEACH_WHOLE := --whole --share phantoms=0.35,neck=0.15 --epochs 4 --weight-decay 0.03
+WHOLE ?= $(TEACH_WHOLE) --learning-rate 0.002 --seed 32
+ALL_WHOLE ?= $(TEACH_WHOLE) --learning-rate 0.0015 --seed 33
 
 $(MODEL_WORK)/course/.done: | $(VERTEBRAE)
 	$(VERTEBRAE) gen-phantom $(@D)/phantoms/hospital --cohort hospital --voxel 3 --scans 360 --seed 5
@@ -166,10 +169,13 @@ $(MODEL_WORK)/spines/all/.done: $(MODEL_WORK)/spines/.done
 
 LOG := --logs $(MODEL_WORK)/logs --checkpoints $(MODEL_WORK)/checkpoints
 
-$(foreach n,bodies names,$(MODEL_WORK)/phantom-$n.safetensors): \
-		$(MODEL_WORK)/phantom-%.safetensors: $(MODEL_WORK)/spines/.done
-	$(VERTEBRAE) train-$* $(<D)/learn/phantoms $(<D)/dev $@ $(PHANTOM_$(shell echo $* | tr a-z A-Z)) \
-		--checkpoints $(MODEL_WORK)/checkpoints/phantom-$* --logs $(MODEL_WORK)/logs
+$(MODEL_WORK)/phantom-bodies.safetensors: $(MODEL_WORK)/spines/.done
+	$(VERTEBRAE) train-bodies $(<D)/learn/phantoms $(<D)/dev $@ $(PHANTOM_BODIES) \
+		--checkpoints $(MODEL_WORK)/checkpoints/phantom-bodies --logs $(MODEL_WORK)/logs
+
+$(MODEL_WORK)/phantom-whole.safetensors: $(MODEL_WORK)/spines/.done
+	$(VERTEBRAE) train-names $(<D)/learn/phantoms $(<D)/dev $@ --whole $(PHANTOM_WHOLE) \
+		--checkpoints $(MODEL_WORK)/checkpoints/phantom-whole --logs $(MODEL_WORK)/logs
 
 # What learns goes on a little more slowly; the half-way networks are kept for those that learn from more.
 $(MODEL_WORK)/learned/first-bodies.safetensors: $(MODEL_WORK)/phantom-bodies.safetensors
@@ -184,21 +190,20 @@ bodies: $(MODEL_WORK)/learned/first-bodies.safetensors $(MODEL_WORK)/spines/all/
 	$(VERTEBRAE) train-bodies $(MODEL_WORK)/spines/all $(MODEL_WORK)/spines/dev saved_models/bodies.safetensors \
 		--half --start $(MODEL_WORK)/all-bodies.safetensors $(MORE_BODIES) $(LOG)-more
 
-# Names learned without the dev scans, to be measured on them; names-2 is the half-way network.
-$(MODEL_WORK)/learned/models/names-2.safetensors: $(MODEL_WORK)/phantom-names.safetensors
-	$(VERTEBRAE) train-names $(MODEL_WORK)/spines/learn $(MODEL_WORK)/spines/dev $@ --half --start $< $(NAMES) $(LOG)/learned
+# Names learned without the dev scans, to be measured on them.
+$(MODEL_WORK)/learned/models/names.safetensors: $(MODEL_WORK)/spines/.done
+	$(VERTEBRAE) train-names $(<D)/learn $(<D)/dev $@ --half $(NAMES) $(LOG)/learned
 
-$(MODEL_WORK)/learned/models/names.safetensors: $(MODEL_WORK)/learned/models/names-2.safetensors
-	$(VERTEBRAE) train-names $(MODEL_WORK)/spines/learn $(MODEL_WORK)/spines/dev $@ --half --start $< $(MORE_NAMES) $(LOG)/learned-more
+$(MODEL_WORK)/learned/models/names-whole.safetensors: $(MODEL_WORK)/phantom-whole.safetensors
+	$(VERTEBRAE) train-names $(MODEL_WORK)/spines/learn $(MODEL_WORK)/spines/dev $@ --half --start $< $(WHOLE) $(LOG)/learned-whole
 
-# What ships goes on from the last fold's half-way network, with all scans.
-names: $(FOLD)/4/models/names-2.safetensors $(MODEL_WORK)/spines/all/.done
-	$(VERTEBRAE) train-names $(MODEL_WORK)/spines/all $(MODEL_WORK)/spines/dev saved_models/names-2.safetensors \
-		--half --start $< $(ALL_NAMES) $(LOG)/all
-	$(VERTEBRAE) train-names $(MODEL_WORK)/spines/all $(MODEL_WORK)/spines/dev saved_models/names.safetensors \
-		--half --start saved_models/names-2.safetensors $(MORE_NAMES) $(LOG)/all-more
+# What sees the whole spine goes on from the last fold's network, with all scans.
+names: $(MODEL_WORK)/spines/all/.done $(FOLD)/4/models/names-whole.safetensors
+	$(VERTEBRAE) train-names $(<D) $(MODEL_WORK)/spines/dev saved_models/names.safetensors --half $(ALL_NAMES) $(LOG)/all
+	$(VERTEBRAE) train-names $(<D) $(MODEL_WORK)/spines/dev saved_models/names-whole.safetensors --half \
+		--start $(FOLD)/4/models/names-whole.safetensors $(ALL_WHOLE) $(LOG)/all-whole
 
-# Five folds, each over necks and trunks in the order of their names. All networks begin with phantoms, which all folds
+# Five folds, each over necks and trunks in the order of their names. All networks have seen phantoms, which all folds
 # share, and learn from four fifths of the scans; what they say of the last fifth is an honest figure, and what the chain is
 # fitted to: that of a fold's own model to the other four folds, that of the shipped one to all.
 $(FOLD)/.done: $(MODEL_WORK)/spines/.done
@@ -220,15 +225,15 @@ $(FOLD)/%/models/bodies.safetensors: $(MODEL_WORK)/phantom-bodies.safetensors $(
 	$(VERTEBRAE) train-bodies $(FOLD)/$*/learn $(FOLD)/$*/held $@ --half --start $(FOLD)/$*/first-bodies.safetensors \
 		$(MORE_BODIES) --checkpoints $(FOLD)/$*/checkpoints-more --logs $(MODEL_WORK)/logs
 
-$(FOLD)/%/models/names-2.safetensors: $(MODEL_WORK)/phantom-names.safetensors $(FOLD)/.done
-	$(VERTEBRAE) train-names $(FOLD)/$*/learn $(FOLD)/$*/held $@ --half --start $< $(NAMES) \
+$(FOLD)/%/models/names.safetensors: $(FOLD)/.done
+	$(VERTEBRAE) train-names $(FOLD)/$*/learn $(FOLD)/$*/held $@ --half $(NAMES) \
 		--checkpoints $(FOLD)/$*/checkpoints --logs $(MODEL_WORK)/logs
 
-$(FOLD)/%/models/names.safetensors: $(FOLD)/%/models/names-2.safetensors
-	$(VERTEBRAE) train-names $(FOLD)/$*/learn $(FOLD)/$*/held $@ --half --start $< $(MORE_NAMES) \
-		--checkpoints $(FOLD)/$*/checkpoints-more --logs $(MODEL_WORK)/logs
+$(FOLD)/%/models/names-whole.safetensors: $(MODEL_WORK)/phantom-whole.safetensors $(FOLD)/.done
+	$(VERTEBRAE) train-names $(FOLD)/$*/learn $(FOLD)/$*/held $@ --half --start $< $(WHOLE) \
+		--checkpoints $(FOLD)/$*/checkpoints-whole --logs $(MODEL_WORK)/logs
 
-folds: $(foreach k,$(FOLDS),$(foreach n,bodies names names-2,$(FOLD)/$k/models/$n.safetensors))
+folds: $(foreach k,$(FOLDS),$(foreach n,bodies names names-whole,$(FOLD)/$k/models/$n.safetensors))
 	for f in $(FOLDS); do ln -sf $(abspath saved_models/course.safetensors) $(FOLD)/$$f/models/ || exit 1; done
 	for f in $(FOLDS); do \
 		others=$$(for k in $(FOLDS); do [ $$k = $$f ] || echo "--fold $(FOLD)/$$k/held $(FOLD)/$$k/models"; done); \
@@ -244,7 +249,7 @@ chain: folds
 models: course bodies names chain
 
 # The tables of docs/accuracy.md: the folds, the dev scans by networks that have not learned from them, unseen phantoms.
-accuracy: folds $(foreach m,bodies names names-2,$(MODEL_WORK)/learned/models/$m.safetensors)
+accuracy: folds $(foreach m,bodies names names-whole,$(MODEL_WORK)/learned/models/$m.safetensors)
 	ln -sf $(abspath saved_models)/course.safetensors $(MODEL_WORK)/learned/models/
 	$(VERTEBRAE) train-chain $(MODEL_WORK)/learned/models/names.safetensors $(foreach k,$(FOLDS),--fold $(FOLD)/$k/held $(FOLD)/$k/models)
 	rm -rf $(MODEL_WORK)/accuracy && mkdir -p $(MODEL_WORK)/accuracy

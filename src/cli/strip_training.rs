@@ -16,7 +16,7 @@ use crate::learning::strip::{
 };
 use crate::network::StripWeights;
 use crate::network::weights::{Format, Precision};
-use crate::spine::{BODIES_SPACING, NAMES_SPACING, names};
+use crate::spine::{BODIES_SPACING, NAMES_SPACING};
 
 #[derive(Args)]
 struct Training {
@@ -77,9 +77,9 @@ pub struct TrainBodies {
 pub struct TrainNames {
     #[command(flatten)]
     training: Training,
-    /// Look only at the bones around each body, but finer
+    /// Teach the network that sees the whole spine and the organs, instead of the one that sees the bones around each body
     #[arg(long)]
-    near: bool,
+    whole: bool,
 }
 
 impl TrainBodies {
@@ -96,8 +96,7 @@ impl TrainNames {
         let training = self.training;
         let [training_scans, testing] = training.scans(NAMES_SPACING)?;
         let examples = training_scans.lineage();
-        let architecture = if self.near { names::near() } else { names::architecture() };
-        training.run(NameLesson { training: training_scans, testing, architecture }, examples)
+        training.run(NameLesson { training: training_scans, testing, whole: self.whole }, examples)
     }
 }
 

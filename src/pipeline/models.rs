@@ -16,7 +16,7 @@ const BUILT_IN: &[(&str, &[u8])] = &[
     ("course.safetensors", include_bytes!("../../saved_models/course.safetensors")),
     ("bodies.safetensors", include_bytes!("../../saved_models/bodies.safetensors")),
     ("names.safetensors", include_bytes!("../../saved_models/names.safetensors")),
-    ("names-2.safetensors", include_bytes!("../../saved_models/names-2.safetensors")),
+    ("names-whole.safetensors", include_bytes!("../../saved_models/names-whole.safetensors")),
 ];
 #[cfg(not(feature = "built-in-models"))]
 const BUILT_IN: &[(&str, &[u8])] = &[];

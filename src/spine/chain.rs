@@ -56,12 +56,12 @@ impl Default for Chain {
     fn default() -> Chain {
         Chain {
             doubt: 0.04,
-            between: 0.15,
-            counted: 6.0,
-            power: 0.7,
+            between: 0.2,
+            counted: 8.0,
+            power: 0.85,
             miss: 4.0,
             leave_out: 2.0,
-            geometry: 0.4,
+            geometry: 0.5,
             ambiguous: 0.25,
         }
     }
@@ -180,11 +180,11 @@ mod tests {
     }
 
     #[test]
-    fn a_run_of_many_bodies_tells_no_more_than_one_of_six() {
+    fn a_run_of_many_bodies_tells_no_more_than_one_of_eight() {
         let chain = Chain::default();
         let total = |bodies: f64| chain.weight(bodies) * bodies;
         assert_eq!(chain.weight(1.0), 1.0);
-        assert!(total(3.0) < total(6.0) && (total(6.0) - total(20.0)).abs() < 1e-9);
+        assert!(total(3.0) < total(8.0) && (total(8.0) - total(20.0)).abs() < 1e-9);
     }
 
     /// Bodies that look like a run of levels from the value `first` on, a little more than like their neighbours.

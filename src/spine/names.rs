@@ -17,9 +17,50 @@ pub const NONE: usize = Level::MAX_VALUE as usize;
 const MARK: f64 = 2.5;
 const RUN: f64 = 5.0;
 
-/// The network and its views: from the front bone behind (ribs, arches), bone in front (chest, pelvis),
-/// flesh at two depths, lungs and the bodies; from the side the midline, all bone, lungs.
-pub fn architecture() -> StripArchitecture {
+/// A network that sees the bones within 60 mm of a body along the spine: in slices from the front (bodies, joints of ribs,
+/// transverse processes, arches) and from the side. It can neither count from one end nor go by where liver and lungs end, so
+/// what it says of a body stands at that body.
+pub fn near() -> StripArchitecture {
+    let bone = Window { centre: 250.0, width: 500.0, limits: [-1.0, 1.5] };
+    let view = |kind, range| View { window: bone, range, kind };
+    let (brightest, mean) = (Kind::Brightest, Kind::Mean);
+    StripArchitecture {
+        reading: Reading::Names,
+        views: Views {
+            pitch: 2.0,
+            across: [64, 48],
+            front: -36.0,
+            coronal: vec![
+                view(mean, [-12.0, 8.0]),
+                view(brightest, [-2.0, 8.0]),
+                view(brightest, [8.0, 18.0]),
+                view(brightest, [18.0, 26.0]),
+                view(brightest, [26.0, 34.0]),
+                view(brightest, [34.0, 42.0]),
+                view(brightest, [42.0, 60.0]),
+            ],
+            sagittal: vec![
+                view(mean, [-7.5, 7.5]),
+                view(brightest, [-25.0, 25.0]),
+                view(brightest, [-65.0, 65.0]),
+            ],
+        },
+        widths: vec![32, 48, 64, 96],
+        along: vec![1, 2, 1, 2],
+        features: 96,
+        marks: 2,
+        hidden: 96,
+        taps: 3,
+        blocks: 2,
+        outputs: NONE + 1,
+    }
+}
+
+/// A network that sees the whole spine at once and what lies around it: from the front bone behind (ribs, arches), bone in front
+/// (chest, pelvis), flesh at two depths, lungs and the bodies; from the side the midline, all bone, lungs. It knows where
+/// in the trunk a body lies, and is wrong about a whole run where the organs lie lower than usual; beside the one that sees
+/// [`near`] it is right about what that one cannot see (docs/accuracy.md).
+pub fn whole() -> StripArchitecture {
     let bone = Window { centre: 250.0, width: 500.0, limits: [-1.0, 1.5] };
     let soft = Window { centre: 60.0, width: 250.0, limits: [-1.0, 1.0] };
     let air = Window { centre: 0.0, width: 1000.0, limits: [-1.0, 0.3] };
@@ -54,46 +95,6 @@ pub fn architecture() -> StripArchitecture {
         hidden: 160,
         taps: 5,
         blocks: 4,
-        outputs: NONE + 1,
-    }
-}
-
-/// A network that sees the bones within 60 mm of a body along the spine, finer and in slices from the front: transverse
-/// processes, the joints of ribs, the wings of the sacrum. It cannot count from one end nor go by the organs, so what it
-/// says of a body stands at that body: held-out runs of 72 CTs are named by it as well as by the other (docs/accuracy.md),
-/// and its errors are other ones.
-pub fn near() -> StripArchitecture {
-    let bone = Window { centre: 250.0, width: 500.0, limits: [-1.0, 1.5] };
-    let view = |kind, range| View { window: bone, range, kind };
-    let (brightest, mean) = (Kind::Brightest, Kind::Mean);
-    StripArchitecture {
-        reading: Reading::Names,
-        views: Views {
-            pitch: 2.0,
-            across: [64, 48],
-            front: -36.0,
-            coronal: vec![
-                view(mean, [-12.0, 8.0]),
-                view(brightest, [-2.0, 8.0]),
-                view(brightest, [8.0, 18.0]),
-                view(brightest, [18.0, 26.0]),
-                view(brightest, [26.0, 34.0]),
-                view(brightest, [34.0, 42.0]),
-                view(brightest, [42.0, 60.0]),
-            ],
-            sagittal: vec![
-                view(mean, [-7.5, 7.5]),
-                view(brightest, [-25.0, 25.0]),
-                view(brightest, [-65.0, 65.0]),
-            ],
-        },
-        widths: vec![32, 48, 64, 96],
-        along: vec![1, 2, 1, 2],
-        features: 96,
-        marks: 2,
-        hidden: 96,
-        taps: 3,
-        blocks: 2,
         outputs: NONE + 1,
     }
 }
@@ -188,7 +189,7 @@ mod tests {
     use ndarray::Array3;
 
     #[test]
-    fn what_the_near_network_says_of_a_body_does_not_change_with_what_lies_60_mm_away() {
+    fn what_is_said_of_a_body_does_not_change_with_what_lies_60_mm_away() {
         let architecture = near();
         let [left, back] = architecture.views.across;
         let network = Device::Cpu.strip(&StripWeights::initial(architecture.clone(), 3)).unwrap();
@@ -227,7 +228,7 @@ mod tests {
 
     #[test]
     fn bodies_are_marked_where_they_are_read() {
-        let architecture = architecture();
+        let architecture = near();
         // Steps of four pixels: the middle of step 3 is pixel 13.5.
         let marks = marks(&architecture, &[13.5, 27.0], 10);
         assert_eq!((marks[[0, 3]], marks[[1, 3]], marks[[1, 8]]), (1.0, 1.0, 0.0));

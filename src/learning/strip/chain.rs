@@ -26,7 +26,7 @@ const FIRST: f64 = 0.5;
 const LAST: f64 = 0.01;
 /// Share of right names that may be flagged, and what a runner-up has to reach at least and at most to be.
 const FLAGGED: f64 = 0.06;
-const AMBIGUOUS: [f64; 2] = [0.03, 0.25];
+const AMBIGUOUS: [f64; 2] = [0.04, 0.25];
 /// Where searches begin: the usual chain, and one that believes the network far less, since a wrong run that all but
 /// cannot be says nothing of which way to go.
 const STARTS: [[f64; 7]; 2] = [[0.0; 7], [1.5, 0.0, -1.2, -0.5, 0.0, 0.0, 0.0]];

@@ -1,4 +1,4 @@
-//! How likely each body of a spine is each level, read off the whole spine at once.
+//! How likely each body of a spine is each level, as two networks see it: one by the bones around the body, one by the whole spine.
 
 use anyhow::Result;
 use ndarray::{Array2, Axis, s};
@@ -57,9 +57,9 @@ pub fn near() -> StripArchitecture {
 }
 
 /// A network that sees the whole spine at once and what lies around it: from the front bone behind (ribs, arches), bone in front
-/// (chest, pelvis), flesh at two depths, lungs and the bodies; from the side the midline, all bone, lungs. It knows where
-/// in the trunk a body lies, and is wrong about a whole run where the organs lie lower than usual; beside the one that sees
-/// [`near`] it is right about what that one cannot see (docs/accuracy.md).
+/// (chest, pelvis), flesh at two depths, lungs and the bodies; from the side the midline, all bone, lungs. It knows where in the
+/// trunk a body lies, and is wrong about a whole run where the organs lie lower than usual; its errors are others than those of
+/// [`near`], so that both together are right more often than either (docs/accuracy.md).
 pub fn whole() -> StripArchitecture {
     let bone = Window { centre: 250.0, width: 500.0, limits: [-1.0, 1.5] };
     let soft = Window { centre: 60.0, width: 250.0, limits: [-1.0, 1.0] };

@@ -1,9 +1,10 @@
 //! From how likely each body is each level to the names of a spine.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use anyhow::{Context, Result, ensure};
-use ndarray::{Array2, ArrayView1};
+use ndarray::{Array2, ArrayView1, s};
 use serde::{Deserialize, Serialize};
 
 use super::names::NONE;
@@ -13,8 +14,8 @@ use crate::decoding::sequence::{self, Judged, Named, body};
 
 /// The entry of a model's metadata that holds its chain as JSON.
 pub const CHAIN: &str = "chain";
-/// Values of the first and the last of the levels that look alike.
-const ALIKE: [usize; 2] = [10, 16];
+/// The levels that look alike, T3 to T9, by their value less one.
+const ALIKE: Range<usize> = 9..16;
 /// What a body that is left out counts as: about the evidence of one that looks like no level.
 const LEFT_OUT: f64 = -2.0;
 
@@ -67,15 +68,6 @@ impl Default for Chain {
     }
 }
 
-/// A reading of a spine.
-#[derive(Clone, Debug)]
-pub struct ReadingOf {
-    /// Its names, from the head down.
-    pub named: Vec<Named>,
-    /// Mean logarithm of how likely each named body is its level.
-    pub evidence: f64,
-}
-
 impl Chain {
     /// The chain that stands in a model's metadata, or the usual one.
     pub fn of(metadata: &BTreeMap<String, String>) -> Result<Chain> {
@@ -97,7 +89,7 @@ impl Chain {
 
     /// How many bodies each counts for: fewer than one if it is likely to lie where all look alike.
     fn counts(&self, probabilities: &Array2<f64>) -> Vec<f64> {
-        let alike = |row: ArrayView1<f64>| row.iter().take(ALIKE[1]).skip(ALIKE[0] - 1).sum::<f64>();
+        let alike = |row: ArrayView1<f64>| row.slice(s![ALIKE]).iter().sum::<f64>();
         probabilities.outer_iter().map(|row| 1.0 - (1.0 - self.between) * alike(row)).collect()
     }
 
@@ -127,25 +119,30 @@ impl Chain {
     }
 
     /// The same with the weight of each body.
-    fn weighed(&self, judged: &[Judged], probabilities: &Array2<f64>) -> Vec<Judged> {
+    fn weighed(&self, probabilities: &Array2<f64>) -> Vec<Judged> {
         let counts = self.counts(probabilities);
         let weight = self.weight(counts.iter().sum());
-        let weigh = |(judged, count): (&Judged, &f64)| Judged {
+        let weigh = |(judged, count): (Judged, f64)| Judged {
             levels: judged.levels.map(|log| log * weight * count),
             none: judged.none * weight * count,
         };
-        judged.iter().zip(&counts).map(weigh).collect()
+        self.judged(probabilities).into_iter().zip(counts).map(weigh).collect()
     }
 
     /// The most likely names of bodies in mm, LPS, from the head down; `probabilities` as
     /// [`super::names::together`] gives them.
-    pub fn name(&self, centres: &[[f64; 3]], probabilities: &Array2<f64>) -> ReadingOf {
+    pub fn name(&self, centres: &[[f64; 3]], probabilities: &Array2<f64>) -> Vec<Named> {
+        sequence::name(&standing(centres), &self.weighed(probabilities), &self.prices())
+    }
+
+    /// How well the most likely names fit: the mean logarithm of how likely each body is the level that it is named.
+    pub fn evidence(&self, centres: &[[f64; 3]], probabilities: &Array2<f64>) -> f64 {
+        let named = self.name(centres, probabilities);
         let judged = self.judged(probabilities);
-        let named = sequence::name(&standing(centres), &self.weighed(&judged, probabilities), &self.prices());
         let sum: f64 = named.iter().map(|named| judged[named.body].levels[named.level.index()]).sum();
         // A body that fits no level speaks against a reading, too.
         let left_out: f64 = (centres.len() - named.len()) as f64 * LEFT_OUT;
-        ReadingOf { named, evidence: (sum + left_out) / centres.len().max(1) as f64 }
+        (sum + left_out) / centres.len().max(1) as f64
     }
 
     /// How likely each body has each level over all chains, by the level's index; what is missing to one is how likely
@@ -155,8 +152,7 @@ impl Chain {
         centres: &[[f64; 3]],
         probabilities: &Array2<f64>,
     ) -> Vec<[f64; sequence::prices::LEVELS]> {
-        let weighed = self.weighed(&self.judged(probabilities), probabilities);
-        sequence::chances(&standing(centres), &weighed, &self.prices())
+        sequence::chances(&standing(centres), &self.weighed(probabilities), &self.prices())
     }
 }
 
@@ -201,8 +197,8 @@ mod tests {
         // T7 to L3, of which the upper five look one too low, as where the organs hang low.
         let centres: Vec<[f64; 3]> = (0..9).map(|body| [0.0, 0.0, 300.0 - 28.0 * f64::from(body)]).collect();
         let mut looks = run(14, 9);
-        looks.slice_mut(ndarray::s![..5, ..]).assign(&run(15, 5));
-        let first = |chain: Chain| chain.name(&centres, &looks).named[0].level.name();
+        looks.slice_mut(s![..5, ..]).assign(&run(15, 5));
+        let first = |chain: Chain| chain.name(&centres, &looks)[0].level.name();
         assert_eq!(first(Chain::default()), "T7");
         assert_eq!(first(Chain { between: 1.0, ..Chain::default() }), "T8");
     }
@@ -244,7 +240,7 @@ mod tests {
             probabilities[[body, level]] = 0.97;
         }
         let chain = Chain::default();
-        let named = chain.name(&centres, &probabilities).named;
+        let named = chain.name(&centres, &probabilities);
         let names: Vec<&str> = named.iter().map(|named| named.level.name()).collect();
         assert_eq!(names, ["L1", "L2", "L3"]);
         let chances = chain.chances(&centres, &probabilities);

@@ -16,13 +16,14 @@ pub const NONE: usize = Level::MAX_VALUE as usize;
 /// beyond it, in pixels.
 const MARK: f64 = 2.5;
 const RUN: f64 = 5.0;
+/// Shows bone, in both networks' views.
+const BONE: Window = Window { centre: 250.0, width: 500.0, limits: [-1.0, 1.5] };
 
 /// A network that sees the bones within 60 mm of a body along the spine: in slices from the front (bodies, joints of ribs,
 /// transverse processes, arches) and from the side. It can neither count from one end nor go by where liver and lungs end, so
 /// what it says of a body stands at that body.
 pub fn near() -> StripArchitecture {
-    let bone = Window { centre: 250.0, width: 500.0, limits: [-1.0, 1.5] };
-    let view = |kind, range| View { window: bone, range, kind };
+    let view = |kind, range| View { window: BONE, range, kind };
     let (brightest, mean) = (Kind::Brightest, Kind::Mean);
     StripArchitecture {
         reading: Reading::Names,
@@ -61,7 +62,6 @@ pub fn near() -> StripArchitecture {
 /// trunk a body lies, and is wrong about a whole run where the organs lie lower than usual; its errors are others than those of
 /// [`near`], so that both together are right more often than either (docs/accuracy.md).
 pub fn whole() -> StripArchitecture {
-    let bone = Window { centre: 250.0, width: 500.0, limits: [-1.0, 1.5] };
     let soft = Window { centre: 60.0, width: 250.0, limits: [-1.0, 1.0] };
     let air = Window { centre: 0.0, width: 1000.0, limits: [-1.0, 0.3] };
     let view = |window, kind, range| View { window, range, kind };
@@ -73,18 +73,18 @@ pub fn whole() -> StripArchitecture {
             across: [80, 64],
             front: -90.0,
             coronal: vec![
-                view(bone, brightest, [-12.0, 60.0]),
-                view(bone, brightest, [-90.0, -20.0]),
+                view(BONE, brightest, [-12.0, 60.0]),
+                view(BONE, brightest, [-90.0, -20.0]),
                 view(soft, mean, [-12.0, 12.0]),
                 view(soft, mean, [18.0, 50.0]),
                 view(air, mean, [-60.0, -20.0]),
-                view(bone, mean, [-12.0, 12.0]),
+                view(BONE, mean, [-12.0, 12.0]),
             ],
             sagittal: vec![
                 view(soft, mean, [-7.5, 7.5]),
-                view(bone, brightest, [-25.0, 25.0]),
+                view(BONE, brightest, [-25.0, 25.0]),
                 view(soft, mean, [-35.0, 35.0]),
-                view(bone, brightest, [-95.0, 95.0]),
+                view(BONE, brightest, [-95.0, 95.0]),
                 view(air, mean, [-95.0, 95.0]),
             ],
         },

@@ -180,7 +180,7 @@ impl Reader {
         let each = self.look(&even, &centres)?;
         let evidence = self.evidence(&centres, &each);
         let looks = names::together(&each);
-        let named = self.chain.name(&centres, &looks).named;
+        let named = self.chain.name(&centres, &looks);
         Ok(Some(Attempt { bodies, even, looks, named, evidence }))
     }
 
@@ -191,7 +191,7 @@ impl Reader {
 
     /// How well names fit by each network's own word, on average: what one of them sees of a turned picture may make sense.
     fn evidence(&self, centres: &[[f64; 3]], each: &[Array2<f64>]) -> f64 {
-        let sum: f64 = each.iter().map(|looks| self.chain.name(centres, looks).evidence).sum();
+        let sum: f64 = each.iter().map(|looks| self.chain.evidence(centres, looks)).sum();
         sum / each.len().max(1) as f64
     }
 

@@ -93,7 +93,7 @@ impl Read {
 
     /// How sure the likeliest names are, and whether each is right, of the bodies that are annotated.
     pub fn names(&self, chain: &Chain) -> Vec<Judged> {
-        let named = chain.name(&self.centres, &self.looks).named;
+        let named = chain.name(&self.centres, &self.looks);
         let judge = |named: &Named| match self.truth[named.body] {
             Truth::Level(level) => Some(level == named.level),
             Truth::None => Some(false),

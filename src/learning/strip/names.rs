@@ -1,4 +1,4 @@
-//! Lessons for the network that names the bodies of a spine.
+//! Lessons for the networks that name the bodies of a spine.
 
 use anyhow::Result;
 use ndarray::{Array3, Axis};
@@ -98,7 +98,7 @@ impl Lesson for NameLesson {
         for source in &self.testing.all {
             let centres = source.centres();
             let looks = names::probabilities(&source.even, network.as_ref(), &centres)?;
-            let named = Chain::default().name(&centres, &looks).named;
+            let named = Chain::default().name(&centres, &looks);
             let hits = named.iter().filter(|named| named.level == source.bodies[named.body].level).count();
             right += hits as f64;
             all += centres.len() as f64;
